@@ -1,0 +1,1 @@
+"""The mathematics behind the chapters: pure functions, imported module by module."""

@@ -1,0 +1,170 @@
+"""The chain itself: steps are added one by one, and each is verified before it is kept."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sympy as sp
+
+from lib.claims import Evidence, Refuted
+from lib.proof import ladder, numbers
+
+ORDER = {"=", "≤", "<", "≥", ">"}
+LIMIT = {"=", "→", "~"}
+TEX = {"=": "=", "≤": r"\le", "<": "<", "≥": r"\ge", ">": ">", "→": r"\to", "~": r"\sim"}
+
+
+class FalseStep(Refuted):
+    """A step of a derivation is false: the message has its number, both sides, and a point."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One verified line: its ``relation`` to the line before, and ``how`` it was verified."""
+
+    relation: str
+    expr: Any
+    why: str
+    how: str | None  # None: no proof was found, only sample points agree
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A derivation.  ``assuming`` holds relations between the symbols that every step may use.
+
+    Symbols carry their own assumptions and must be declared real (``real=True``, ``positive=True``,
+    ``integer=True`` …).  ``budget`` is the processor time in seconds for the proof of one step.
+
+    Each method below returns the longer chain.  It raises :class:`FalseStep` when the step is
+    false, and ValueError when it cannot follow the steps before it or cannot be evaluated.
+    """
+
+    first: Any
+    assuming: tuple[Any, ...] = ()
+    budget: float = 10.0
+    steps: tuple[Step, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "first", _real(self.first))
+
+    @property
+    def last(self) -> Any:
+        """The expression that the next step continues from."""
+        return self.steps[-1].expr if self.steps else self.first
+
+    @property
+    def kind(self) -> str:
+        """``proved`` when each step is, else ``measured``."""
+        return "measured" if any(step.how is None for step in self.steps) else "proved"
+
+    def eq(self, expr: Any, why: str = "") -> "Chain":
+        """Continue with ``= expr``, for every value of the symbols."""
+        return self._ordered("=", expr, why)
+
+    def le(self, expr: Any, why: str = "") -> "Chain":
+        """Continue with ``≤ expr``."""
+        return self._ordered("≤", expr, why)
+
+    def lt(self, expr: Any, why: str = "") -> "Chain":
+        """Continue with ``< expr``."""
+        return self._ordered("<", expr, why)
+
+    def ge(self, expr: Any, why: str = "") -> "Chain":
+        """Continue with ``≥ expr``."""
+        return self._ordered("≥", expr, why)
+
+    def gt(self, expr: Any, why: str = "") -> "Chain":
+        """Continue with ``> expr``."""
+        return self._ordered(">", expr, why)
+
+    def to(self, expr: Any, variable: sp.Symbol, point: Any, why: str = "") -> "Chain":
+        """Continue with ``→ expr`` as ``variable → point`` (from above, where it is finite)."""
+        return self._limiting("→", expr, self.last, expr, (variable, sp.sympify(point)), why)
+
+    def sim(self, expr: Any, variable: sp.Symbol, point: Any, why: str = "") -> "Chain":
+        """Continue with ``~ expr``: the ratio of the two tends to 1 as ``variable → point``."""
+        ratio = self.last / sp.sympify(expr)
+        return self._limiting("~", expr, ratio, 1, (variable, sp.sympify(point)), why)
+
+    def _ordered(self, relation: str, expr: Any, why: str) -> "Chain":
+        expr = self._admit(relation, expr)
+        counterexample = numbers.compare(self.last, relation, expr, self.assuming)
+        self._refuse(relation, expr, counterexample)
+        if relation == "=":
+            rungs = ladder.equality(self.last, expr)
+        else:
+            ends = (self.last, expr) if relation in "≤<" else (expr, self.last)
+            rungs = ladder.inequality(*ends, relation in "<>", self.assuming)
+        return self._add(relation, expr, why, rungs)
+
+    def _limiting(
+        self, relation: str, expr: Any, moving: Any, target: Any, towards: tuple, why: str
+    ) -> "Chain":
+        expr = self._admit(relation, expr)
+        moving, target = sp.sympify(moving), sp.sympify(target)
+        self._refuse(relation, expr, numbers.approach(moving, target, *towards))
+        arrow = rf"${sp.latex(towards[0])} \to {sp.latex(towards[1])}$"
+        reason = f"{why}, {arrow}" if why else arrow
+        return self._add(relation, expr, reason, ladder.limit(moving, target, *towards))
+
+    def _admit(self, relation: str, expr: Any) -> Any:
+        used = {step.relation for step in self.steps} | {relation}
+        one_way = not (used & {"≤", "<"} and used & {"≥", ">"})
+        if not (used <= LIMIT or (used <= ORDER and one_way)):
+            raise ValueError(
+                f"step {len(self.steps) + 1}: a chain of {' '.join(sorted(used))} concludes "
+                "nothing; start a new chain"
+            )
+        return _real(expr)
+
+    def _refuse(self, relation: str, expr: Any, found: numbers.Counterexample | None) -> None:
+        if found is None:
+            return
+        point, left, right = found
+        at = ", ".join(f"{s} = {v}" for s, v in point.items()) or "every point"
+        raise FalseStep(
+            f"step {len(self.steps) + 1} is false: {self.last} {relation} {expr}; "
+            f"at {at} the left side is {_short(left)} and the right side {_short(right)}"
+        )
+
+    def _add(self, relation: str, expr: Any, why: str, rungs: list[ladder.Rung]) -> "Chain":
+        step = Step(relation, expr, why, ladder.climb(rungs, self.budget))
+        return replace(self, steps=(*self.steps, step))
+
+    def evidence(self) -> Evidence:
+        """The chain as evidence: *proved* when each step is, else *measured* at sample points."""
+        if not self.steps:
+            raise ValueError("a chain without steps shows nothing: add .eq, .le, .to, …")
+        facts: dict[str, Any] = {"steps": len(self.steps), "engine": f"SymPy {sp.__version__}"}
+        if self.kind == "measured":
+            facts |= {"unproved": sum(step.how is None for step in self.steps)}
+            facts |= {"n": numbers.POINTS, "tolerance": float(numbers.AGREE), "seed": numbers.SEED}
+        return Evidence(self.kind, facts, self.latex())
+
+    def latex(self) -> str:
+        """Aligned LaTeX; each line ends in a mark, how it was verified, and the reason given."""
+        lines = [rf"& {sp.latex(self.first)}"]
+        for step in self.steps:
+            mark = (
+                rf"\checkmark_{{\text{{{step.how}}}}}" if step.how else r"\approx_{\text{points}}"
+            )
+            reason = rf"\;\text{{{step.why}}}" if step.why else ""
+            lines.append(rf"{TEX[step.relation]}\;& {sp.latex(step.expr)} && {mark}{reason}")
+        body = " \\\\\n".join(lines)
+        return f"$$\n\\begin{{aligned}}\n{body}\n\\end{{aligned}}\n$$"
+
+    def _repr_latex_(self) -> str:
+        return self.latex()
+
+
+def _real(expr: Any) -> Any:
+    expr = sp.sympify(expr)
+    if vague := sorted(str(s) for s in expr.free_symbols if not s.is_extended_real):
+        raise ValueError(
+            f"declare {', '.join(vague)} real (real=True, positive=True, …): "
+            "over the complex numbers the step means something else"
+        )
+    return expr
+
+
+def _short(value: Any) -> str:
+    return str(value.tolist() if isinstance(value, sp.MatrixBase) else value.evalf(8))

@@ -1,0 +1,153 @@
+"""The ledger's core: a check must be able to fail, and a status must not claim too much."""
+
+import pytest
+
+from lib import claims
+from lib.claims import (
+    CounterfeitAccepted,
+    Evidence,
+    LedgerError,
+    Refuted,
+    certified,
+    check,
+    exhaustive,
+    ledger,
+    measured,
+    observed,
+    together,
+)
+
+
+@pytest.fixture
+def emitted(monkeypatch):
+    """The records that ``check`` files, caught before they reach a display."""
+    records = []
+    monkeypatch.setattr(claims, "emit", lambda name, bundle, **extra: records.append((name, extra)))
+    return records
+
+
+def even_numbers(step):
+    return exhaustive(lambda k: (step * k) % 2 == 0, range(10))
+
+
+def row(id, **more):
+    return {"id": id, "source": "derived", **more}
+
+
+def record(id, kind="proved", scope=""):
+    return {"row": id, "kind": kind, "scope": scope}
+
+
+def test_check_files_a_record_with_the_refused_counterfeit(emitted):
+    check("even", even_numbers, 2, counterfeit=3, says="multiples of 3 are even")
+    ((name, extra),) = emitted
+    assert name == "check/even"
+    assert extra["check"]["facts"] == {"cases": 10}
+    assert extra["check"]["kind"] == "exhaustive"
+    assert extra["check"]["counterfeit"]["witness"] == "case 2 fails: 1"
+
+
+def test_check_with_a_scope_has_its_own_name(emitted):
+    check("even", even_numbers, 2, counterfeit=3, says="x", scope="Depth 2, no bias")
+    assert emitted[0][0] == "check/even/depth-2-no-bias"
+
+
+def test_false_claim_is_refuted(emitted):
+    with pytest.raises(Refuted, match="case 2"):
+        check("even", even_numbers, 3, counterfeit=5, says="x")
+    assert not emitted
+
+
+def test_accepted_counterfeit_is_an_error(emitted):
+    with pytest.raises(CounterfeitAccepted, match="multiples of 4"):
+        check("even", even_numbers, 2, counterfeit=4, says="multiples of 4 are even")
+    assert not emitted
+
+
+def test_a_crash_on_the_counterfeit_is_no_refutation(emitted):
+    def verify(n):
+        return exhaustive(lambda k: k % n == 0, [0])
+
+    with pytest.raises(ZeroDivisionError):
+        check("even", verify, 2, counterfeit=0, says="division by zero")
+    assert not emitted
+
+
+def test_check_wants_evidence_and_words(emitted):
+    with pytest.raises(TypeError, match="Evidence"):
+        check("even", lambda n: True, 2, counterfeit=3, says="x")
+    with pytest.raises(ValueError, match="says"):
+        check("even", even_numbers, 2, counterfeit=3, says="")
+
+
+def test_an_empty_set_of_cases_checks_nothing():
+    with pytest.raises(ValueError, match="no cases"):
+        exhaustive(lambda k: True, [])
+    with pytest.raises(ValueError, match="no cases"):
+        certified(lambda k: True, [], arithmetic="exact")
+
+
+def test_measurement_refutes_what_lies_outside_its_tolerance():
+    assert measured(1.04, 1, n=10, seed=0, atol=0.05).facts["tolerance"] == 0.05
+    with pytest.raises(Refuted, match=r"1\.06"):
+        measured(1.06, 1, n=10, seed=0, atol=0.05)
+    with pytest.raises(Refuted):
+        measured(float("nan"), 1, n=10, seed=0, atol=0.05)
+
+
+@pytest.mark.parametrize("tolerance", [{}, {"atol": float("inf")}, {"rtol": -1}])
+def test_measurement_needs_a_real_tolerance(tolerance):
+    with pytest.raises(ValueError, match="tolerance"):
+        measured(1, 1, n=10, seed=0, **tolerance)
+
+
+def test_observation_must_name_its_sample():
+    with pytest.raises(ValueError, match="seed"):
+        observed(True, "", n=3)
+    with pytest.raises(Refuted, match="crossed"):
+        observed(False, "the curves crossed", n=3, seed=0)
+
+
+def test_evidence_of_no_known_kind_is_refused():
+    for kind in ("stated", "true"):
+        with pytest.raises(ValueError, match="evidence"):
+            Evidence(kind)
+
+
+def test_joined_evidence_is_as_weak_as_its_weakest_part():
+    joined = together(Evidence("proved", {"steps": 2}), Evidence("measured", {"n": 5, "seed": 1}))
+    assert joined.kind == "measured"
+    assert joined.facts == {"steps": 2, "n": 5, "seed": 1}
+    assert together(*[Evidence("proved", {"steps": 2})] * 3).facts == {"steps": 6}
+
+
+def test_status_is_the_strongest_check_of_the_whole_statement():
+    records = [record("a", "measured"), record("a", "certified"), record("a", "proved", "depth 2")]
+    (a,) = ledger([row("a")], records)
+    assert (a["status"], a["partial"], len(a["checks"])) == ("certified", False, 3)
+
+
+def test_a_check_of_a_part_never_claims_the_whole():
+    (a,) = ledger([row("a")], [record("a", "proved", "depth 2")])
+    assert (a["status"], a["partial"]) == ("proved", True)
+
+
+def test_deleting_a_check_turns_its_row_grey():
+    assert ledger([row("a")], [record("a")])[0]["status"] == "proved"
+    assert ledger([row("a")], [])[0]["status"] == "stated"
+
+
+@pytest.mark.parametrize(
+    ("rows", "records", "message"),
+    [
+        ([row("a")], [record("b")], "b, which is no row"),
+        ([row("a"), row("a")], [], "share the id a"),
+        ([row("a", uses=["z"])], [], "uses z"),
+        ([row("a", uses=["b"]), row("b", uses=["a"])], [], "circle"),
+        ([{"id": "a", "source": "hearsay"}], [], "hearsay"),
+        ([row("a", reason="too hard")], [record("a")], "drop one"),
+    ],
+)
+def test_contradictions_are_errors(rows, records, message):
+    with pytest.raises(LedgerError, match=message):
+        ledger(rows, records)
