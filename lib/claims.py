@@ -2,7 +2,7 @@
 
 A chapter calls :func:`check` with a verification, the claim, and a counterfeit of the claim.  The
 same verification must accept the one and refute the other.  What it did is filed as a record
-beside the cell's output; :func:`ledger` joins the records with the rows of the papers.  Nobody
+beside the cell's output; :mod:`lib.ledger` joins the records with the rows of the papers.  Nobody
 types a status.
 """
 
@@ -12,13 +12,11 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from lib.glue import emit, show
 
 KINDS = ("proved", "exhaustive", "certified", "measured", "stated")  # strongest first
-SOURCES = ("paper", "source", "recalled", "derived")
 MARKS = {"proved": "✓", "exhaustive": "∀", "certified": "=", "measured": "≈", "stated": "○"}
 
 
@@ -30,17 +28,13 @@ class CounterfeitAccepted(AssertionError):
     """A verification let a statement pass that is known to be false, so it verifies nothing."""
 
 
-class LedgerError(ValueError):
-    """The rows and the records of the ledger contradict each other."""
-
-
 @dataclass(frozen=True)
 class Evidence:
     """What a verification did: its ``kind``, JSON-able ``facts``, and an optional display."""
 
     kind: str
     facts: dict[str, Any] = field(default_factory=dict)
-    latex: str = ""
+    latex: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS[:-1]:
@@ -105,17 +99,26 @@ def together(*evidence: Evidence) -> Evidence:
         for key, value in part.facts.items():
             count = isinstance(value, int) and key not in ("seed", "tolerance")
             facts[key] = facts.get(key, 0) + value if count else value
-    return Evidence(weakest.kind, facts, "\n".join(e.latex for e in evidence if e.latex))
+    return Evidence(weakest.kind, facts, sum((e.latex for e in evidence), ()))
 
 
 def _all_hold(holds: Callable[[Any], bool], cases: Iterable[Any]) -> int:
     count = 0
     for count, case in enumerate(cases, start=1):
         if not holds(case):
-            raise Refuted(f"case {count} fails: {case}")
+            raise Refuted(f"case {count} fails: {_brief(case)}")
     if count == 0:
         raise ValueError("no cases to try: an empty check would accept anything")
     return count
+
+
+def _brief(case: Any, length: int = 120) -> str:
+    """A case in a few words: fractions as 3/2, and no more than fits on a line or two."""
+    if isinstance(case, (list, tuple)):
+        text = "(" + ", ".join(_brief(part, length // 2) for part in case) + ")"
+    else:
+        text = str(case)
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 # --- the check itself
@@ -129,7 +132,7 @@ def check(
     *,
     says: str,
     scope: str = "",
-) -> Evidence:
+) -> None:
     """Verify ``claim``, see the same verification refute ``counterfeit``, and file the record.
 
     ``row`` is the ledger id; ``says`` puts the counterfeit in words; a non-empty ``scope`` says
@@ -154,11 +157,10 @@ def check(
         "counterfeit": {"says": says, "witness": witness},
     }
     name = f"check/{row}/{_slug(scope)}" if scope else f"check/{row}"
-    if evidence.latex:
-        show(evidence.latex)
+    for formula in evidence.latex:
+        show(formula)
     bundle = {"text/html": _verdict(record), "text/plain": _plain(record)}
     emit(name, bundle, check=record)
-    return evidence
 
 
 def _refutation(row: str, verify: Callable[[Any], Evidence], counterfeit: Any, says: str) -> str:
@@ -178,19 +180,23 @@ def label(kind: str, partial: bool) -> str:
     return f"{kind} in part" if partial else kind
 
 
+COUNTED = ("steps", "identities", "cases", "instances")
+SPOKEN = ("what", "arithmetic", "engine")  # the value says it all; other facts are named
+
+
 def summary(facts: dict[str, Any]) -> str:
-    """The facts of a record as one short line: ``2000 instances, exact rationals, seed 0``."""
-    counted = ("steps", "cases", "instances", "points")
-    words = []
-    for key, value in facts.items():
-        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-        if key in counted:
-            words.append(f"{shown} {key.rstrip('s') if value == 1 else key}")
-        elif key in ("arithmetic", "engine", "what"):
-            words.append(shown)
-        else:
-            words.append(f"{key} {shown}")
-    return ", ".join(words)
+    """The facts of a record as one short line: ``2000 instances, exact fractions, seed 0``."""
+    order = (*COUNTED, *SPOKEN, "value", "target", "tolerance", "n")
+    first = [key for key in order if key in facts]
+    return ", ".join(_fact(key, facts[key]) for key in [*first, *sorted(facts.keys() - order)])
+
+
+def _fact(key: str, value: Any) -> str:
+    shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+    if key in COUNTED:
+        one = {"identities": "identity"}.get(key, key.removesuffix("s"))
+        return f"{shown} {one if value == 1 else key}"
+    return shown if key in SPOKEN else f"{key.replace('_', ' ')} {shown}"
 
 
 def _plain(record: dict[str, Any]) -> str:
@@ -211,52 +217,3 @@ def _verdict(record: dict[str, Any]) -> str:
         f'<div class="counterfeit">Refused: {html.escape(fake["says"])}. '
         f"<code>{html.escape(fake['witness'])}</code></div></div>"
     )
-
-
-# --- joining rows and records
-
-
-def ledger(rows: list[dict[str, Any]], records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give each row the status that its records earn.
-
-    The status is the strongest kind among the checks of the whole statement; where every check
-    covers only a part, the strongest of those, with ``partial`` set.  A row without checks is
-    *stated*.  Raises :class:`LedgerError` where rows and records contradict each other.
-    """
-    _consistent(rows, records)
-    return [row | _status([r for r in records if r["row"] == row["id"]]) for row in rows]
-
-
-def _status(checks: list[dict[str, Any]]) -> dict[str, Any]:
-    if not checks:
-        return {"status": "stated", "partial": False, "checks": []}
-    whole = [c for c in checks if not c["scope"]]
-    kind = min((c["kind"] for c in whole or checks), key=KINDS.index)
-    return {"status": kind, "partial": not whole, "checks": checks}
-
-
-def _consistent(rows: list[dict[str, Any]], records: list[dict[str, Any]]) -> None:
-    ids = [row["id"] for row in rows]
-    checked = {record["row"] for record in records}
-    if twice := sorted({i for i in ids if ids.count(i) > 1}):
-        raise LedgerError(f"two rows share the id {twice[0]}: ids are permanent and unique")
-    if unknown := sorted(checked - set(ids)):
-        raise LedgerError(
-            f"a check names {unknown[0]}, which is no row of a chapter's .yml: add it"
-        )
-    for row in rows:
-        _consistent_row(row, set(ids), row["id"] in checked)
-    try:
-        tuple(TopologicalSorter({r["id"]: r.get("uses", []) for r in rows}).static_order())
-    except CycleError as error:
-        circle = " → ".join(error.args[1])
-        raise LedgerError(f"claims use each other in a circle: {circle}") from None
-
-
-def _consistent_row(row: dict[str, Any], ids: set[str], checked: bool) -> None:
-    if row.get("source") not in SOURCES:
-        raise LedgerError(f"{row['id']}: source is {row.get('source')!r}; choose one of {SOURCES}")
-    if unknown := set(row.get("uses", [])) - ids:
-        raise LedgerError(f"{row['id']} uses {sorted(unknown)[0]}, which is no row")
-    if checked and row.get("reason"):
-        raise LedgerError(f"{row['id']} has a check and a reason for having none: drop one")

@@ -6,18 +6,20 @@ ourselves, so a chapter runs wherever IPython does, with or without MyST-NB.
 
 from typing import Any
 
+HIDDEN = "application/papermill.record/"  # front ends do not show what they do not know
 
-def emit(name: str, bundle: dict[str, Any], **extra: Any) -> None:
+
+def emit(name: str, bundle: dict[str, Any], prefix: str = "", **extra: Any) -> None:
     """Display the MIME ``bundle`` and file it under ``name``; ``extra`` joins its metadata."""
     from IPython.display import display
 
-    display(bundle, raw=True, metadata={"scrapbook": {"name": name, "mime_prefix": ""}, **extra})
+    filed = {"scrapbook": {"name": name, "mime_prefix": prefix}, **extra}
+    display(bundle, raw=True, metadata=filed)
 
 
-def glue(name: str, value: Any) -> Any:
-    """File a number or a string under ``name`` for ``{glue:text}`` in the prose, and return it."""
-    emit(name, {"text/plain": repr(value)})
-    return value
+def glue(name: str, value: Any) -> None:
+    """File a number or a string under ``name`` for ``{glue:text}`` in the prose, out of sight."""
+    emit(name, {f"{HIDDEN}text/plain": repr(value)}, prefix=HIDDEN)
 
 
 def show(latex: str) -> None:

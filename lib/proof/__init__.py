@@ -11,6 +11,6 @@ processor time.  A step that no rung proves is kept, marked ``≈``, and makes t
     'proved'
 """
 
-from lib.proof.chain import Chain, FalseStep, Step
+from lib.proof.chain import Chain, FalseStep, Step, identities
 
-__all__ = ["Chain", "FalseStep", "Step"]
+__all__ = ["Chain", "FalseStep", "Step", "identities"]

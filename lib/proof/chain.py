@@ -1,11 +1,12 @@
 """The chain itself: steps are added one by one, and each is verified before it is kept."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import sympy as sp
 
-from lib.claims import Evidence, Refuted
+from lib.claims import Evidence, Refuted, together
 from lib.proof import ladder, numbers
 
 ORDER = {"=", "≤", "<", "≥", ">"}
@@ -90,7 +91,7 @@ class Chain:
         counterexample = numbers.compare(self.last, relation, expr, self.assuming)
         self._refuse(relation, expr, counterexample)
         if relation == "=":
-            rungs = ladder.equality(self.last, expr)
+            rungs = ladder.equality(self.last, expr, self.assuming)
         else:
             ends = (self.last, expr) if relation in "≤<" else (expr, self.last)
             rungs = ladder.inequality(*ends, relation in "<>", self.assuming)
@@ -120,40 +121,53 @@ class Chain:
         if found is None:
             return
         point, left, right = found
-        at = ", ".join(f"{s} = {v}" for s, v in point.items()) or "every point"
+        at = _clip(", ".join(f"{s} = {v}" for s, v in point.items()) or "every point")
         raise FalseStep(
-            f"step {len(self.steps) + 1} is false: {self.last} {relation} {expr}; "
+            f"step {len(self.steps) + 1} is false: {_clip(self.last)} {relation} {_clip(expr)}; "
             f"at {at} the left side is {_short(left)} and the right side {_short(right)}"
         )
 
     def _add(self, relation: str, expr: Any, why: str, rungs: list[ladder.Rung]) -> "Chain":
-        step = Step(relation, expr, why, ladder.climb(rungs, self.budget))
-        return replace(self, steps=(*self.steps, step))
+        try:
+            how = ladder.climb(rungs, self.budget)
+        except Refuted as refuted:  # Z3 found what the sample points missed
+            raise FalseStep(f"step {len(self.steps) + 1} is false: {refuted}") from None
+        return replace(self, steps=(*self.steps, Step(relation, expr, why, how)))
 
     def evidence(self) -> Evidence:
         """The chain as evidence: *proved* when each step is, else *measured* at sample points."""
         if not self.steps:
             raise ValueError("a chain without steps shows nothing: add .eq, .le, .to, …")
-        facts: dict[str, Any] = {"steps": len(self.steps), "engine": f"SymPy {sp.__version__}"}
+        engine = f"SymPy {sp.__version__}" + " and Z3" * any(s.how == "Z3" for s in self.steps)
+        facts: dict[str, Any] = {"steps": len(self.steps), "engine": engine}
         if self.kind == "measured":
             facts |= {"unproved": sum(step.how is None for step in self.steps)}
             facts |= {"n": numbers.POINTS, "tolerance": float(numbers.AGREE), "seed": numbers.SEED}
-        return Evidence(self.kind, facts, self.latex())
+        return Evidence(self.kind, facts, (self.latex(),))
 
     def latex(self) -> str:
-        """Aligned LaTeX; each line ends in a mark, how it was verified, and the reason given."""
+        """Aligned LaTeX; under each line its mark, how it was verified, and the reason given."""
         lines = [rf"& {sp.latex(self.first)}"]
         for step in self.steps:
-            mark = (
-                rf"\checkmark_{{\text{{{step.how}}}}}" if step.how else r"\approx_{\text{points}}"
-            )
-            reason = rf"\;\text{{{step.why}}}" if step.why else ""
-            lines.append(rf"{TEX[step.relation]}\;& {sp.latex(step.expr)} && {mark}{reason}")
+            mark = rf"\checkmark\ \text{{{step.how}}}" if step.how else r"\approx\ \text{points}"
+            reason = rf"\text{{: {step.why}}}" if step.why else ""
+            lines.append(rf"{TEX[step.relation]}\;& {sp.latex(step.expr)}")
+            lines.append(rf"& \quad{{\scriptstyle {mark}{reason}}}")
         body = " \\\\\n".join(lines)
         return f"$$\n\\begin{{aligned}}\n{body}\n\\end{{aligned}}\n$$"
 
     def _repr_latex_(self) -> str:
         return self.latex()
+
+
+def identities(pairs: Iterable[tuple[Any, Any]]) -> Evidence:
+    """Many equalities ``left = right``, too many to print: each is a chain of one step.
+
+    Raises :class:`FalseStep` at the first false one; *proved* only when every one is.
+    """
+    evidence = together(*(Chain(left).eq(right).evidence() for left, right in pairs))
+    facts = {"identities": evidence.facts.pop("steps"), **evidence.facts}
+    return Evidence(evidence.kind, facts)
 
 
 def _real(expr: Any) -> Any:
@@ -164,6 +178,11 @@ def _real(expr: Any) -> Any:
             "over the complex numbers the step means something else"
         )
     return expr
+
+
+def _clip(expr: Any, length: int = 80) -> str:
+    text = str(expr)
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _short(value: Any) -> str:

@@ -10,6 +10,8 @@ import sympy as sp
 
 Rung = tuple[str, Callable[[], bool]]
 
+Z3_SECONDS = 20.0  # of the clock: a signal cannot interrupt Z3, so it keeps its own time
+
 
 def climb(rungs: list[Rung], budget: float) -> str | None:
     """The name of the first rung that proves the step within ``budget`` seconds, else None."""
@@ -20,7 +22,7 @@ def climb(rungs: list[Rung], budget: float) -> str | None:
         return None
 
 
-def equality(left: Any, right: Any) -> list[Rung]:
+def equality(left: Any, right: Any, assuming: tuple[Any, ...]) -> list[Rung]:
     """Ways to prove ``left = right``: the difference vanishes under ever dearer rewriting."""
 
     def vanishes(rewrite: Callable[[Any], Any]) -> Callable[[], bool]:
@@ -31,6 +33,7 @@ def equality(left: Any, right: Any) -> list[Rung]:
         ("evaluate", vanishes(lambda d: d)),
         ("expand", vanishes(sp.expand)),
         ("cancel", vanishes(sp.cancel)),
+        ("Z3", lambda: _z3_proves(sp.Eq(left, right, evaluate=False), assuming)),
         ("trigonometry", vanishes(sp.trigsimp)),
         ("simplify", vanishes(sp.simplify)),
         ("exponentials", vanishes(lambda d: sp.simplify(d.rewrite(sp.exp)))),
@@ -77,8 +80,10 @@ def _is_zero(value: Any) -> bool:
 def _z3_proves(claim: Any, assuming: tuple[Any, ...]) -> bool:
     from lib.smt import Undecided, decide  # Z3 loads only where it is needed
 
+    if any(isinstance(side, sp.MatrixBase) for side in claim.args):
+        return False
     try:
-        decide(claim, assuming)
+        decide(claim, assuming, timeout=Z3_SECONDS)
     except (Undecided, ValueError):  # too hard, or beyond Z3's language: not a refutation
         return False
     return True

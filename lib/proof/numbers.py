@@ -1,4 +1,4 @@
-"""Numbers first: both sides of a step at sample points, so that a false step shows where it fails."""
+"""Numbers first: both sides of a step at sample points, where a false step shows itself."""
 
 import random
 from collections.abc import Iterator
