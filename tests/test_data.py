@@ -1,0 +1,135 @@
+from types import SimpleNamespace
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+
+from lib import data
+from lib.data import Source, cifar10, digits, mnist
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+# --- digits
+
+
+def test_digits_have_the_documented_shape_range_and_classes():
+    images = digits(seeded(), standardise=False, dtype=torch.float64)
+    assert images.train_x.shape == (1437, 1, 8, 8)
+    assert images.test_x.shape == (360, 1, 8, 8)
+    assert (images.input_shape, images.classes) == ((1, 8, 8), 10)
+    assert (images.train_x.dtype, images.train_y.dtype) == (torch.float64, torch.int64)
+    assert (images.train_x.min(), images.train_x.max()) == (0, 1)
+
+
+def test_the_split_is_a_partition_of_the_bundled_images():
+    from sklearn.datasets import load_digits
+
+    images = digits(seeded(), standardise=False, dtype=torch.float64)
+    ours = torch.cat([images.train_x, images.test_x]).flatten(1).mul(16).numpy()
+    ours = np.column_stack([ours, torch.cat([images.train_y, images.test_y])])
+    theirs = np.column_stack([load_digits().data, load_digits().target])
+    np.testing.assert_array_equal(*(a[np.lexsort(a.T)] for a in (ours, theirs)))
+
+
+def test_standardised_by_the_training_pixels_alone():
+    plain, scaled = (digits(seeded(), standardise=s, dtype=torch.float64) for s in (False, True))
+    assert abs(float(scaled.train_x.mean())) < 1e-12
+    assert abs(float(scaled.train_x.std()) - 1) < 1e-12
+    mean, std = plain.train_x.mean(), plain.train_x.std()
+    torch.testing.assert_close(scaled.test_x, (plain.test_x - mean) / std)
+
+
+def test_the_generator_decides_the_split():
+    a, b, c = digits(seeded(1)), digits(seeded(1)), digits(seeded(2))
+    assert torch.equal(a.test_x, b.test_x)
+    assert not torch.equal(a.test_x, c.test_x)
+
+
+@pytest.mark.parametrize("test", [0, -1, 1797])
+def test_a_split_must_leave_both_parts_non_empty(test):
+    with pytest.raises(ValueError, match="hold out"):
+        digits(seeded(), test=test)
+
+
+# --- downloads, from a small local copy in the same format
+
+
+TINY = Source("tiny", 1, (3, 2, 2), (4, 6))
+
+
+def bunch(source=TINY):
+    """What fetch_openml(as_frame=False) returns: float pixels, and classes as strings."""
+    shape = sum(source.counts), int(np.prod(source.shape))
+    pixels = np.arange(np.prod(shape), dtype=float).reshape(shape) % 256
+    target = np.repeat([str(k) for k in range(len(source.counts))], source.counts).astype(object)
+    return SimpleNamespace(data=pixels, target=target)
+
+
+def serve(monkeypatch, answer, source=TINY):
+    asked = []
+
+    def fetch(name, **options):
+        asked.append((name, options))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(data, "fetch_openml", fetch)
+    monkeypatch.setattr(data, "MNIST", source)
+    monkeypatch.setattr(data, "CIFAR10", source)
+    return asked
+
+
+@pytest.mark.parametrize("load", [mnist, cifar10])
+def test_a_download_becomes_images(monkeypatch, tmp_path, load):
+    asked = serve(monkeypatch, bunch())
+    images = load(seeded(), folder=tmp_path, test=3, standardise=False)
+    assert images.train_x.shape == (7, 3, 2, 2)
+    assert images.test_x.shape == (3, 3, 2, 2)
+    assert images.train_x.dtype == torch.float32
+    ((name, options),) = asked
+    assert (name, options["version"], options["data_home"]) == ("tiny", 1, tmp_path)
+
+
+def test_colour_planes_come_one_after_the_other(monkeypatch):
+    serve(monkeypatch, bunch())
+    images = cifar10(seeded(), test=1, standardise=False, dtype=torch.float64)
+    k = int(torch.argmin(images.train_x[:, 0, 0, 0]))  # the first image holds 0, 1, ..., 11
+    expected = torch.arange(12, dtype=torch.float64).reshape(3, 2, 2) / 255
+    torch.testing.assert_close(images.train_x[k], expected, atol=1e-6, rtol=0)
+
+
+def test_without_a_network_the_error_says_what_to_do(monkeypatch):
+    serve(monkeypatch, URLError("name resolution failed"))
+    with pytest.raises(ConnectionError, match=r"tiny .*name resolution.*digits\(\)"):
+        mnist(seeded())
+
+
+def damaged(**change):
+    good = bunch()
+    return SimpleNamespace(**({"data": good.data, "target": good.target} | change))
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (damaged(data=bunch().data[:, :-1]), "shape"),
+        (damaged(data=bunch().data / 255), "whole numbers"),
+        (damaged(data=bunch().data - 1), "whole numbers"),
+        (damaged(data=bunch().data * 3), "whole numbers"),
+        (damaged(target=np.append(bunch().target[:-1], "0")), "classes count"),
+    ],
+)
+def test_a_wrong_or_damaged_file_is_refused(monkeypatch, answer, why):
+    serve(monkeypatch, answer)
+    with pytest.raises(ValueError, match=f"tiny.*{why}.*delete it"):
+        mnist(seeded(), test=3)
+
+
+def test_the_named_sources_add_up():
+    assert sum(data.MNIST.counts) == 70_000
+    assert sum(data.CIFAR10.counts) == 60_000
