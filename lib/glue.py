@@ -22,6 +22,15 @@ def glue(name: str, value: Any) -> None:
     emit(name, {f"{HIDDEN}text/plain": repr(value)}, prefix=HIDDEN)
 
 
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def scientific(value: float, digits: int = 1) -> str:
+    """A large or small number as a reader writes it: ``scientific(4.9e60)`` is ``4.9·10⁶⁰``."""
+    mantissa, exponent = f"{value:.{digits}e}".split("e")
+    return f"{mantissa}·10{str(int(exponent)).translate(SUPERSCRIPTS)}"
+
+
 def show(latex: str) -> None:
     """Display a formula; every front end renders ``text/latex``."""
     from IPython.display import Latex, display

@@ -14,6 +14,8 @@ LEDGER = ROOT / "_build/html/ledger.json"
 PROVED = {
     ("pm-jacobian", "the factorisation, on the example graph"),
     ("pm-one-pass", "the example graph, q = 1, 2, 3"),
+    ("pm-neuron", "ReLU"),
+    ("pm-neuron", "pooling of two and of three values"),
     ("pm-geodesic", "paths of three edges"),
     ("pm-main-chains", ""),
     ("pm-sign-needed", ""),
