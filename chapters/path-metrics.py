@@ -858,7 +858,7 @@ check("pm-main", main_on_draws, 1, counterfeit=0, says="‖x‖ alone, without t
 # %% [markdown]
 # ### By force
 #
-# The induction is short, but a machine has not read it. For short chains of neurons there is a proof without it: the theorem is one statement about real numbers. Each combination of signs (up to the symmetry $(x,w)\to(-x,-w)$), activations and signs of path differences is a system of polynomial inequalities, and Z3 shows that each contradicts the negation of the theorem.
+# The induction is short, but a machine has not read it. For short chains of neurons there is a proof without it: the theorem is one statement about real numbers. Each combination of signs (up to the symmetries $(x,w_1)\to(-x,-w_1)$ and $v\to-v$ of the output weight, for both parameters), activations and signs of path differences is a system of polynomial inequalities, and Z3 shows that each contradicts the negation of the theorem.
 #
 # :::{prf:theorem} The main theorem for chains, over all reals
 # :label: pm-main-chains
