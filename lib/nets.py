@@ -18,14 +18,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-BLOCKS = {
-    18: ("basic", (2, 2, 2, 2)),
-    34: ("basic", (3, 4, 6, 3)),
-    50: ("bottleneck", (3, 4, 6, 3)),
-    101: ("bottleneck", (3, 4, 23, 3)),
-    152: ("bottleneck", (3, 8, 36, 3)),
-}
-
 
 def conv(c_in: int, c_out: int, kernel: int, stride: int, copies: int, groups: int) -> nn.Conv2d:
     """Bias-free convolution that keeps the image size at stride 1; channels per copy."""
@@ -90,7 +82,7 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """Stem, four (or fewer) stages of blocks, global average pooling, one linear classifier."""
 
-    def __init__(self, block, lengths, widths, *, classes, in_channels, stem, copies, shared_input):
+    def __init__(self, block, lengths, widths, classes, in_channels, stem, copies, shared_input):
         super().__init__()
         groups = 1 if shared_input else copies  # one dense stem reads an input that all share
         kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
@@ -158,17 +150,29 @@ def symmetric_uniform(shape, **options) -> Tensor:
     return 2 * torch.rand(shape, **options) - 1
 
 
-def build(block, lengths, widths, *, generator, device, dtype, **options) -> ResNet:
-    """Build on the meta device (the global random state stays as it is), then allocate and fill."""
-    if options["copies"] < 1:
-        raise ValueError(f"copies={options['copies']}: use copies=1 for one network")
+def build(block, lengths, widths, shape, generator, device, dtype) -> ResNet:
+    """Build on the meta device (the global random state stays as it is), then allocate and fill.
+
+    `shape` holds the remaining arguments of ResNet, `copies` the last but one.
+    """
+    copies = shape[-2]
+    if copies < 1 or not widths:
+        raise ValueError(f"{copies=}, {widths=}; give copies=1 for one network and some widths")
     with torch.device("meta"):
-        model = ResNet(block, lengths, widths, **options)
-    if torch.device(device).type == "meta":
-        return model.to(dtype=dtype)
-    model = model.to_empty(device=device).to(dtype=dtype)
-    initialise(model, generator, options["copies"])
+        model = ResNet(block, lengths, widths, *shape).to(dtype=dtype)
+    if torch.device(device).type != "meta":
+        model = model.to_empty(device=device)
+        initialise(model, generator, copies)
     return model
+
+
+BLOCKS = {
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+    152: (Bottleneck, (3, 8, 36, 3)),
+}
 
 
 def resnet(
@@ -195,20 +199,9 @@ def resnet(
         raise ValueError(f"no ResNet of depth {depth}; choose one of {sorted(BLOCKS)}")
     if stem not in ("imagenet", "cifar"):
         raise ValueError(f"unknown stem {stem!r}; use 'imagenet' or 'cifar'")
-    kind, lengths = BLOCKS[depth]
-    return build(
-        BasicBlock if kind == "basic" else Bottleneck,
-        lengths,
-        tuple(width * 2**i for i in range(4)),
-        classes=classes,
-        in_channels=in_channels,
-        stem=stem,
-        copies=copies,
-        shared_input=shared_input,
-        generator=generator,
-        device=device,
-        dtype=dtype,
-    )
+    shape = (classes, in_channels, stem, copies, shared_input)
+    widths = tuple(width * 2**i for i in range(4))
+    return build(*BLOCKS[depth], widths, shape, generator, device, dtype)
 
 
 def small_resnet(
@@ -223,19 +216,9 @@ def small_resnet(
     dtype: torch.dtype = torch.float32,
 ) -> ResNet:
     """ResNet for 8×8 images: a 3×3 stem and one basic block for each width; shapes as `resnet`."""
-    return build(
-        BasicBlock,
-        (1,) * len(widths),
-        tuple(widths),
-        classes=classes,
-        in_channels=in_channels,
-        stem="cifar",
-        copies=copies,
-        shared_input=shared_input,
-        generator=generator,
-        device=device,
-        dtype=dtype,
-    )
+    shape = (classes, in_channels, "cifar", copies, shared_input)
+    lengths = (1,) * len(widths)
+    return build(BasicBlock, lengths, tuple(widths), shape, generator, device, dtype)
 
 
 def stack_states(states: Sequence[dict[str, Tensor]], model: nn.Module) -> dict[str, Tensor]:

@@ -180,7 +180,7 @@ def _real(expr: Any) -> Any:
     return expr
 
 
-def _clip(expr: Any, length: int = 80) -> str:
+def _clip(expr: Any, length: int = 50) -> str:
     text = str(expr)
     return text if len(text) <= length else text[: length - 1] + "…"
 
