@@ -3,7 +3,8 @@
     python -m lib.paths.benchmark --depth 18 --size 224
 
 Prints medians over interleaved repetitions: a plain forward pass, `path_norm`, a forward and
-backward pass for all parameters, and `path_magnitude`, each with nothing kept between calls.
+backward pass for all parameters, and `path_magnitude`. Two rounds warm up, in which the graph is
+traced and remembered; all else happens anew in each call.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """When a graph traced earlier is still the graph of a model: a signature of all it depends on.
 
-Tracing costs a tenth of a forward pass of ResNet-18, so `trace` remembers, for each living model, the
-graph and the signature it had. The signature covers the modules, their settings and flags, and the
-code of their forward functions. A model whose code could look elsewhere (at a global variable, a
-file, the clock) has no signature, and is traced anew each time.
+Tracing costs a tenth of a forward pass of ResNet-18, so `trace` remembers, for each living model,
+the graph and the signature it had. The signature covers the modules, their settings and flags, and
+the code of their forward functions with the constants it looks up. A model whose code could look
+elsewhere (at other objects, a file, the clock) has no signature, and is traced anew each time.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def signature(model: nn.Module) -> Hashable | None:
 
 
 def settings(module: nn.Module) -> Hashable:
-    """What is stored on the module itself; its parameters, submodules and hooks are seen to apart."""
+    """What is stored on the module itself, but for its parameters, submodules and hooks."""
     own = [(key, value) for key, value in vars(module).items() if key not in INTERNAL]
     if type(module) in MODULES:  # torch's pruning leaves masked weights on a layer
         own = [(key, value) for key, value in own if not isinstance(value, torch.Tensor)]

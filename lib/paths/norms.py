@@ -105,9 +105,9 @@ def path_magnitude(
     with torch.no_grad():
         for step in affine:
             for parameter, cost in step_costs(step, leaves[step.name], slopes[step.name]):
-                costs[id(parameter)] = cost
+                costs[id(parameter)] = rescaled(cost)  # while it is in the cache
         return {
-            name: rescaled(costs[id(p)] if id(p) in costs else torch.zeros_like(p))
+            name: costs[id(p)] if id(p) in costs else rescaled(torch.zeros_like(p))
             for name, p in model.named_parameters()
         }
 
@@ -158,7 +158,7 @@ def in_full(unit: float, s: float, e: float) -> Callable[[Tensor], Tensor]:
 
 
 def as_share(unit: float, s: float, e: float) -> Callable[[Tensor], Tensor]:
-    return lambda cost: cost.div_(unit or 1.0)
+    return lambda cost: cost.mul_(1 / unit if unit else 1.0)
 
 
 def as_log(unit: float, s: float, e: float) -> Callable[[Tensor], Tensor]:

@@ -122,9 +122,14 @@ class Tracer(fx.Tracer):
 
 
 def symbolic(model: nn.Module) -> tuple[fx.Graph, dict[str, nn.Module]]:
-    """The graph of the model; a lone layer is put in a box, for tracing would open it."""
+    """The graph of the model and its modules by name.
+
+    A lone layer is put in a box, for tracing would open it; so is a model with a forward of its
+    own, for tracing would take that of its class.
+    """
     tracer = Tracer()
-    root = nn.Sequential(model) if tracer.is_leaf_module(model, "") else model
+    boxed = tracer.is_leaf_module(model, "") or "forward" in vars(model)
+    root = nn.Sequential(model) if boxed else model
     try:
         graph = tracer.trace(root)
     except Exception as error:  # whatever the forward function of a stranger may raise
