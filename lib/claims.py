@@ -17,6 +17,8 @@ from typing import Any
 from lib.glue import emit, show
 
 KINDS = ("proved", "exhaustive", "certified", "measured", "stated")  # strongest first
+COUNTED = ("steps", "identities", "cases", "instances")
+ADDED = (*COUNTED, "n", "unproved")  # facts that add up when the parts of a claim are joined
 MARKS = {"proved": "✓", "exhaustive": "∀", "certified": "=", "measured": "≈", "stated": "○"}
 
 
@@ -71,6 +73,7 @@ def measured(
     what: str = "value",
 ) -> Evidence:
     """Compare a measured number with its target, within ``atol + rtol·|target|``: *measured*."""
+    _sample_size(n)
     tolerance = atol + rtol * abs(target)
     if not math.isfinite(tolerance) or tolerance <= 0:
         raise ValueError("a measurement needs a positive, finite tolerance: pass rtol or atol")
@@ -84,32 +87,55 @@ def observed(holds: bool, witness: str, **facts: Any) -> Evidence:
     """A yes/no observation of an experiment; ``facts`` must name ``n`` and ``seed``: *measured*."""
     if missing := {"n", "seed"} - facts.keys():
         raise ValueError(f"an observation must name its {', '.join(sorted(missing))}")
-    if not holds:
+    _sample_size(facts["n"])
+    if not _truth(holds):
         raise Refuted(witness)
     return Evidence("measured", facts)
 
 
 def together(*evidence: Evidence) -> Evidence:
-    """Join the parts of one claim; the whole is only as strong as its weakest part."""
+    """Join the parts of one claim; the whole is only as strong as its weakest part.
+
+    Counts add up; of other facts the first that is given stands.  A counterfeit of the whole is
+    refused as soon as one part refuses it: parts that need counterfeits of their own are checked
+    one by one.
+    """
     if not evidence:
         raise ValueError("no evidence to join: pass at least one verification")
     weakest = max(evidence, key=lambda e: KINDS.index(e.kind))
     facts: dict[str, Any] = {}
     for part in evidence:
         for key, value in part.facts.items():
-            count = isinstance(value, int) and key not in ("seed", "tolerance")
-            facts[key] = facts.get(key, 0) + value if count else value
+            facts[key] = facts.get(key, 0) + value if key in ADDED else facts.get(key, value)
     return Evidence(weakest.kind, facts, sum((e.latex for e in evidence), ()))
+
+
+def worst(errors: Iterable[float]) -> float:
+    """The largest of some errors, NaN if one is NaN: Python's ``max`` would pass over it."""
+    errors = list(errors)
+    return math.nan if any(math.isnan(e) for e in errors) else max(errors)
+
+
+def _sample_size(n: int) -> None:
+    if not n >= 1:
+        raise ValueError(f"n = {n}: a measurement needs at least one observation")
 
 
 def _all_hold(holds: Callable[[Any], bool], cases: Iterable[Any]) -> int:
     count = 0
     for count, case in enumerate(cases, start=1):
-        if not holds(case):
+        if not _truth(holds(case)):
             raise Refuted(f"case {count} fails: {_brief(case)}")
     if count == 0:
         raise ValueError("no cases to try: an empty check would accept anything")
     return count
+
+
+def _truth(value: Any) -> bool:
+    """A plain truth value: Python would also take a word, a function or a symbol for true."""
+    if str(value) not in ("True", "False") or isinstance(value, str):
+        raise TypeError(f"{value!r} is neither True nor False: let the check return a comparison")
+    return bool(value)
 
 
 def _brief(case: Any, length: int = 120) -> str:
@@ -143,6 +169,8 @@ def check(
     """
     if not says:
         raise ValueError(f"{row}: say in words what the counterfeit claims (says=...)")
+    if counterfeit is claim:
+        raise ValueError(f"{row}: the counterfeit is the claim itself: change something")
     start = time.perf_counter()
     evidence = verify(claim)
     if not isinstance(evidence, Evidence):
@@ -180,7 +208,6 @@ def label(kind: str, partial: bool) -> str:
     return f"{kind} in part" if partial else kind
 
 
-COUNTED = ("steps", "identities", "cases", "instances")
 SPOKEN = ("what", "arithmetic", "engine")  # the value says it all; other facts are named
 
 

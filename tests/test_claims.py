@@ -1,6 +1,10 @@
 """A check must be able to fail, and evidence must not claim more than was done."""
 
+import math
+
+import numpy as np
 import pytest
+import sympy as sp
 
 from lib import claims
 from lib.claims import (
@@ -63,6 +67,21 @@ def test_a_crash_on_the_counterfeit_is_no_refutation(emitted):
     assert not emitted
 
 
+def test_a_failed_assertion_on_the_counterfeit_is_no_refutation(emitted):
+    def verify(n):
+        assert n == 2
+        return exhaustive(lambda k: True, [0])
+
+    with pytest.raises(AssertionError) as error:
+        check("even", verify, 2, counterfeit=3, says="x")
+    assert not isinstance(error.value, Refuted | CounterfeitAccepted) and not emitted
+
+
+def test_the_claim_is_not_its_own_counterfeit(emitted):
+    with pytest.raises(ValueError, match="the claim itself"):
+        check("even", even_numbers, 2, counterfeit=2, says="x")
+
+
 def test_check_wants_evidence_and_words(emitted):
     with pytest.raises(TypeError, match="Evidence"):
         check("even", lambda n: True, 2, counterfeit=3, says="x")
@@ -91,6 +110,41 @@ def test_measurement_needs_a_real_tolerance(tolerance):
         measured(1, 1, n=10, seed=0, **tolerance)
 
 
+def test_a_value_far_below_its_target_is_refuted_too():
+    with pytest.raises(Refuted):
+        measured(0, 1, n=10, seed=0, atol=0.1)
+
+
+@pytest.mark.parametrize("value", ["False", "no", lambda: False, [False], None])
+def test_what_is_no_truth_value_is_refused(value):
+    for verify in (
+        lambda: exhaustive(lambda case: value, [0]),
+        lambda: observed(value, "", n=1, seed=0),
+    ):
+        with pytest.raises(TypeError, match="neither True nor False"):
+            verify()
+
+
+def test_truth_values_of_libraries_count():
+    for true in (True, np.bool_(True), sp.true):
+        assert observed(true, "", n=1, seed=0).kind == "measured"
+    for false in (False, np.bool_(False), sp.false):
+        with pytest.raises(Refuted):
+            observed(false, "", n=1, seed=0)
+
+
+def test_a_sample_is_not_empty():
+    with pytest.raises(ValueError, match="at least one"):
+        measured(1, 1, n=0, seed=0, atol=0.1)
+    with pytest.raises(ValueError, match="at least one"):
+        observed(True, "", n=0, seed=0)
+
+
+def test_the_worst_error_shows_a_nan():
+    assert claims.worst([0.1, 0.3, 0.2]) == 0.3
+    assert math.isnan(claims.worst([0.1, math.nan, 0.2]))
+
+
 def test_observation_must_name_its_sample():
     with pytest.raises(ValueError, match="seed"):
         observed(True, "", n=3)
@@ -108,7 +162,10 @@ def test_joined_evidence_is_as_weak_as_its_weakest_part():
     joined = together(Evidence("proved", {"steps": 2}), Evidence("measured", {"n": 5, "seed": 1}))
     assert joined.kind == "measured"
     assert joined.facts == {"steps": 2, "n": 5, "seed": 1}
-    assert together(*[Evidence("proved", {"steps": 2})] * 3).facts == {"steps": 6}
+    assert together(*[Evidence("proved", {"steps": 2, "seed": 3})] * 3).facts == {
+        "steps": 6,
+        "seed": 3,
+    }
 
 
 def test_summary_has_one_order_whatever_the_dict():

@@ -6,12 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.claims import Refuted
-from lib.proof import Chain, FalseStep, ladder
+from lib.proof import Chain, FalseStep, ladder, numbers
 
 a, b = sp.symbols("a b", positive=True)
 x = sp.Symbol("x", real=True)
 n = sp.Symbol("n", integer=True, positive=True)
 k = sp.Symbol("k", integer=True)
+t = sp.Symbol("t", real=True)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,10 @@ k = sp.Symbol("k", integer=True)
         lambda: Chain(sp.Max(a, b)).le(a + b),
         lambda: Chain(sp.sin(x) / x).to(1, x, 0),
         lambda: Chain(sp.log(1 + sp.exp(x))).sim(x, x, sp.oo),
+        lambda: Chain(sp.exp(x)).to(sp.oo, x, sp.oo),
+        lambda: Chain(sp.exp(-1 / x)).to(0, x, 0),
+        lambda: Chain((x**2 - x) / x, assuming=(sp.Ne(x, 0),)).eq(x - 1),
+        lambda: Chain(x, assuming=(x > 10,)).gt(9),
     ],
 )
 def test_true_steps_are_proved(chain):
@@ -46,6 +51,18 @@ def test_true_steps_are_proved(chain):
         lambda: Chain(sp.sin(x) / x).to(2, x, 0),
         lambda: Chain(sp.log(1 + sp.exp(x))).sim(2 * x, x, sp.oo),
         lambda: Chain(sp.Sum(k, (k, 1, n))).eq(n * (n - 1) / 2),
+        lambda: Chain((x**2 - x) / x).eq(x - 1),  # no value at 0
+        lambda: Chain(sp.Integral(1 / t**2, (t, x, 1))).eq(1 / x - 1),  # diverges for x < 0
+        lambda: Chain(sp.exp(-x)).to(sp.oo, x, sp.oo),
+        lambda: Chain(x**-2).to(-sp.oo, x, 0),
+        lambda: Chain(sp.acos(sp.cos(a))).eq(a),
+        lambda: Chain(sp.exp(x)).le(21),
+        lambda: Chain(sp.factorial(n)).le(5040),
+        lambda: Chain(sp.sin(sp.pi * x)).to(0, x, sp.oo),
+        lambda: Chain(sp.Rational(1, 5) + 1 / sp.log(x)).to(0, x, sp.oo),
+        lambda: Chain(1 / x).sim(x**-2, x, sp.oo),
+        lambda: Chain((x - sp.Rational(1, 7)) ** 2).gt(0),
+        lambda: Chain(sp.Integer(0)).lt((x - sp.Rational(1, 7)) ** 2),
     ],
 )
 def test_false_steps_fail(chain):
@@ -87,9 +104,50 @@ def test_an_endless_rung_is_cut_off():
     assert ladder.climb([("at once", lambda: True), ("forever", forever)], budget=5) == "at once"
 
 
-def test_complex_symbols_are_refused():
+@pytest.mark.parametrize("assumption", [{}, {"extended_real": True}, {"complex": True}])
+def test_symbols_that_may_not_be_real_are_refused(assumption):
     with pytest.raises(ValueError, match="declare z real"):
-        Chain(sp.Symbol("z"))
+        Chain(sp.Symbol("z", **assumption))
+
+
+def test_a_limit_with_other_symbols_about_is_measured():
+    c = sp.Symbol("c", real=True)
+    assert Chain(a * x / (x + 1)).to(a, x, sp.oo).kind == "measured"
+    assert Chain((c - 7) * x / ((c - 7) * x + 1)).to(1, x, sp.oo).kind == "measured"
+
+
+def test_one_chain_has_one_limit():
+    with pytest.raises(ValueError, match="one limit"):
+        Chain(1 / x + x).sim(x, x, sp.oo).to(0, x, 0)
+    with pytest.raises(ValueError, match="contains x itself"):
+        Chain(x + 1).to(x, x, 0)
+
+
+def test_a_one_sided_limit_says_so():
+    assert "0^+" in Chain(sp.Abs(x) / x).to(1, x, 0).latex()
+
+
+def test_nothing_compared_is_an_error():
+    with pytest.raises(ValueError, match="neither side"):
+        Chain(sp.oo).eq(sp.oo)
+
+
+def test_one_open_step_keeps_the_whole_chain_from_being_proved(monkeypatch):
+    answers = iter([None, "expand"])
+    monkeypatch.setattr(ladder, "climb", lambda rungs, budget: next(answers))
+    chain = Chain(a + b).eq(b + a).eq(a + b)
+    assert [step.how for step in chain.steps] == [None, "expand"]
+    assert chain.kind == "measured"
+    assert chain.evidence().facts["unproved"] == 1
+
+
+def test_sample_points_respect_the_symbols():
+    nonzero = sp.Symbol("y", real=True, nonzero=True)
+    negative = sp.Symbol("m", negative=True)
+    points = list(numbers.sample([x, nonzero, negative, n], ()))
+    assert len(points) == numbers.POINTS
+    assert all(p[nonzero] != 0 and p[negative] < 0 and p[n] >= 1 for p in points)
+    assert 0 in {p[x] for p in points} and max(abs(p[x]) for p in points) > 10
 
 
 def test_relations_that_conclude_nothing_are_refused():

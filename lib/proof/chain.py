@@ -26,6 +26,8 @@ class Step:
     expr: Any
     why: str
     how: str | None  # None: no proof was found, only sample points agree
+    points: int = 0  # how many were compared
+    towards: tuple | None = None  # of a limit: the variable and its point
 
 
 @dataclass(frozen=True)
@@ -88,26 +90,33 @@ class Chain:
 
     def _ordered(self, relation: str, expr: Any, why: str) -> "Chain":
         expr = self._admit(relation, expr)
-        counterexample = numbers.compare(self.last, relation, expr, self.assuming)
-        self._refuse(relation, expr, counterexample)
+        compared = numbers.compare(self.last, relation, expr, self.assuming)
+        self._refuse(relation, expr, compared)
         if relation == "=":
             rungs = ladder.equality(self.last, expr, self.assuming)
         else:
             ends = (self.last, expr) if relation in "≤<" else (expr, self.last)
             rungs = ladder.inequality(*ends, relation in "<>", self.assuming)
-        return self._add(relation, expr, why, rungs)
+        return self._add(Step(relation, expr, why, None, compared.points), rungs)
 
     def _limiting(
         self, relation: str, expr: Any, moving: Any, target: Any, towards: tuple, why: str
     ) -> "Chain":
-        expr = self._admit(relation, expr)
+        expr = self._admit(relation, expr, towards)
         moving, target = sp.sympify(moving), sp.sympify(target)
-        self._refuse(relation, expr, numbers.approach(moving, target, *towards))
-        arrow = rf"${sp.latex(towards[0])} \to {sp.latex(towards[1])}$"
+        compared = numbers.approach(moving, target, *towards)
+        self._refuse(relation, expr, compared)
+        variable, point = map(sp.latex, towards)
+        arrow = rf"${variable} \to {point}{'^+' if towards[1].is_finite else ''}$"
         reason = f"{why}, {arrow}" if why else arrow
-        return self._add(relation, expr, reason, ladder.limit(moving, target, *towards))
+        step = Step(relation, expr, reason, None, compared.points, towards)
+        return self._add(step, ladder.limit(moving, target, *towards))
 
-    def _admit(self, relation: str, expr: Any) -> Any:
+    def _admit(self, relation: str, expr: Any, towards: tuple | None = None) -> Any:
+        if len({step.towards for step in self.steps if step.towards} | {towards} - {None}) > 1:
+            raise ValueError(f"step {len(self.steps) + 1}: one chain has one limit, not several")
+        if relation == "→" and towards[0] in sp.sympify(expr).free_symbols:
+            raise ValueError(f"step {len(self.steps) + 1}: the limit contains {towards[0]} itself")
         used = {step.relation for step in self.steps} | {relation}
         one_way = not (used & {"≤", "<"} and used & {"≥", ">"})
         if not (used <= LIMIT or (used <= ORDER and one_way)):
@@ -117,22 +126,22 @@ class Chain:
             )
         return _real(expr)
 
-    def _refuse(self, relation: str, expr: Any, found: numbers.Counterexample | None) -> None:
-        if found is None:
+    def _refuse(self, relation: str, expr: Any, compared: numbers.Comparison) -> None:
+        if compared.false_at is None:
             return
-        point, left, right = found
-        at = _clip(", ".join(f"{s} = {v}" for s, v in point.items()) or "every point")
+        where = ", ".join(f"{s} = {v}" for s, v in compared.false_at.items())
         raise FalseStep(
             f"step {len(self.steps) + 1} is false: {_clip(self.last)} {relation} {_clip(expr)}; "
-            f"at {at} the left side is {_short(left)} and the right side {_short(right)}"
+            f"at {_clip(where or 'every point')} the left side is {_short(compared.left)} "
+            f"and the right side {_short(compared.right)}"
         )
 
-    def _add(self, relation: str, expr: Any, why: str, rungs: list[ladder.Rung]) -> "Chain":
+    def _add(self, step: Step, rungs: list[ladder.Rung]) -> "Chain":
         try:
             how = ladder.climb(rungs, self.budget)
         except Refuted as refuted:  # Z3 found what the sample points missed
             raise FalseStep(f"step {len(self.steps) + 1} is false: {refuted}") from None
-        return replace(self, steps=(*self.steps, Step(relation, expr, why, how)))
+        return replace(self, steps=(*self.steps, replace(step, how=how)))
 
     def evidence(self) -> Evidence:
         """The chain as evidence: *proved* when each step is, else *measured* at sample points."""
@@ -141,8 +150,9 @@ class Chain:
         engine = f"SymPy {sp.__version__}" + " and Z3" * any(s.how == "Z3" for s in self.steps)
         facts: dict[str, Any] = {"steps": len(self.steps), "engine": engine}
         if self.kind == "measured":
-            facts |= {"unproved": sum(step.how is None for step in self.steps)}
-            facts |= {"n": numbers.POINTS, "tolerance": float(numbers.AGREE), "seed": numbers.SEED}
+            open_steps = [step for step in self.steps if step.how is None]
+            facts |= {"unproved": len(open_steps), "n": min(step.points for step in open_steps)}
+            facts |= {"tolerance": float(numbers.AGREE), "seed": numbers.SEED}
         return Evidence(self.kind, facts, (self.latex(),))
 
     def latex(self) -> str:
@@ -172,7 +182,7 @@ def identities(pairs: Iterable[tuple[Any, Any]]) -> Evidence:
 
 def _real(expr: Any) -> Any:
     expr = sp.sympify(expr)
-    if vague := sorted(str(s) for s in expr.free_symbols if not s.is_extended_real):
+    if vague := sorted(str(s) for s in expr.free_symbols if not s.is_real):
         raise ValueError(
             f"declare {', '.join(vague)} real (real=True, positive=True, …): "
             "over the complex numbers the step means something else"
@@ -186,4 +196,6 @@ def _clip(expr: Any, length: int = 50) -> str:
 
 
 def _short(value: Any) -> str:
+    if value is None:
+        return "without a value"
     return str(value.tolist() if isinstance(value, sp.MatrixBase) else value.evalf(8))

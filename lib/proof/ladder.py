@@ -23,7 +23,10 @@ def climb(rungs: list[Rung], budget: float) -> str | None:
 
 
 def equality(left: Any, right: Any, assuming: tuple[Any, ...]) -> list[Rung]:
-    """Ways to prove ``left = right``: the difference vanishes under ever dearer rewriting."""
+    """Ways to prove ``left = right``: the difference vanishes under ever dearer rewriting.
+
+    SymPy rewrites generically, so an equality is proved where both sides have a value.
+    """
 
     def vanishes(rewrite: Callable[[Any], Any]) -> Callable[[], bool]:
         return lambda: _is_zero(_entrywise(rewrite, (left - right).doit()))
@@ -60,11 +63,17 @@ def inequality(smaller: Any, larger: Any, strict: bool, assuming: tuple[Any, ...
 
 
 def limit(moving: Any, target: Any, variable: sp.Symbol, point: Any) -> list[Rung]:
-    """SymPy's Gruntz algorithm computes the limit (from above); it must be ``target``."""
+    """SymPy's Gruntz algorithm computes the limit (from above); it must be ``target``.
+
+    With other symbols about, the answer holds for most of their values but perhaps not for all, so
+    it proves nothing.
+    """
 
     def proves() -> bool:
+        if moving.free_symbols - {variable}:
+            return False
         found = sp.limit(moving, variable, point, "+")
-        return not found.has(sp.Limit) and sp.simplify(found - target) == 0
+        return found == target or (found.is_finite and sp.simplify(found - target) == 0)
 
     return [("limit", proves)]
 
