@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,7 +21,8 @@ from IPython.core.inputtransformer2 import TransformerManager
 from jupyter_cache import get_cache
 from jupyter_cache.cache.db import NbCacheRecord
 
-LIBRARY = "lib"
+from lib.runs.codehash import library_files
+
 PACKAGES = (
     "ipykernel",
     "matplotlib",
@@ -48,43 +48,6 @@ KERNEL_ENV = {
 def cache_path(root: Path) -> Path:
     """The folder of the cache: the one that myst-nb takes when it is told nothing."""
     return root / "_build" / ".jupyter_cache"
-
-
-def imported(source: str, package: str = "") -> Iterator[str]:
-    """Dotted names of the modules that `source`, a module of `package`, may import, at any depth.
-
-    `from a import b` gives both `a` and `a.b`, since only the disk tells whether `b` is a module.
-    """
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")[: package.count(".") + 2 - node.level]
-            base = ".".join([*(parents if node.level else []), *filter(None, [node.module])])
-            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
-
-
-def module_files(root: Path, name: str) -> Iterator[Path]:
-    """The files of module `name` and of the packages above it, if they are the library's."""
-    parts = name.split(".")
-    if parts[0] != LIBRARY:
-        return
-    for depth in range(1, len(parts) + 1):
-        stem = root.joinpath(*parts[:depth])
-        yield from filter(Path.is_file, (stem.with_suffix(".py"), stem / "__init__.py"))
-
-
-def library_files(root: Path, code: str) -> set[Path]:
-    """Every file of the library that running `code` may import, followed to the end."""
-    found: set[Path] = set()
-    queue = [(code, "")]
-    while queue:
-        for name in imported(*queue.pop()):
-            for path in set(module_files(root, name)) - found:
-                found.add(path)
-                package = ".".join(path.parent.relative_to(root).parts)
-                queue.append((path.read_text(encoding="utf8"), package))
-    return found
 
 
 def code_of(notebook: dict) -> str:

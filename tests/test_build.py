@@ -13,6 +13,7 @@ import cache
 import execute
 import pages
 from conftest import ROOT
+from lib.runs import codehash
 
 COUNT = "from pathlib import Path\nwith Path('runs').open('a') as f:\n    f.write('x')"
 
@@ -90,8 +91,8 @@ def test_modules_that_import_each_other_are_followed_once(book):
 
 
 def test_a_relative_import_is_resolved_from_its_package():
-    assert list(cache.imported("from ..x import y", "lib.pack")) == ["lib.x", "lib.x.y"]
-    assert list(cache.imported("from . import y", "lib.pack")) == ["lib.pack", "lib.pack.y"]
+    assert list(codehash.imported("from ..x import y", "lib.pack")) == ["lib.x", "lib.x.y"]
+    assert list(codehash.imported("from . import y", "lib.pack")) == ["lib.pack", "lib.pack.y"]
 
 
 def test_recorded_runs_of_the_chapter_count_and_others_do_not(book):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lib.nets import small_resnet
-from lib.paths import norm_bound, path_lifting, path_metric, path_norm, studies
+from lib.paths import norm_bound, path_lifting, path_metric, studies
 from lib.paths.studies import depth_study, output_change_study
 
 

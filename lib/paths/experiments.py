@@ -102,10 +102,7 @@ class PruningResult(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What all networks of an experiment share: the images, and their order in each epoch.
-
-    ``generator`` stands where the draws of the networks begin; who draws takes a copy.
-    """
+    """What all networks share; of the ``generator``, who draws takes a copy."""
 
     images: Images
     order: Tensor

@@ -1,0 +1,242 @@
+"""The command line: `python -m lib list`, `run`, `status`, `verify`."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from lib.runs import locks, sweep, verifying
+from lib.runs.backends import BACKENDS, crew
+from lib.runs.errors import DamagedRecord, MissingRecord, Trouble
+from lib.runs.experiment import OFFICIAL, Experiment
+from lib.runs.plan import LOCAL, PREPARE, RESULTS, Plan
+from lib.runs.records import duration, read_plan
+from lib.runs.settings import parsed
+
+# For the estimates of `list`, in floating-point operations a second: what small convolutions get
+# on one core, and a guess for one data-centre GPU.
+CPU_CORE, GPU = 1e10, 1e13
+STOPPED = 130  # the exit status after Ctrl-C
+
+Say = Callable[[str], object]
+
+
+def main(known: dict[str, Experiment], arguments: Sequence[str] | None = None) -> int:
+    """Run one command on these experiments, by name; returns the exit status.
+
+    It is 0, or 1 for trouble, which gets one line, or 130 after Ctrl-C.
+    """
+    options = parser(list(known)).parse_args(arguments)
+    try:
+        return options.command(options, known)
+    except Trouble as trouble:
+        print(trouble, file=sys.stderr)
+        return 1
+
+
+def parser(names: list[str]) -> argparse.ArgumentParser:
+    """What the command line understands."""
+    top = argparse.ArgumentParser(prog="python -m lib", description="Run and record experiments.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(function: Callable, help: str, *name: dict) -> argparse.ArgumentParser:
+        sub = commands.add_parser(function.__name__.removesuffix("_"), help=help, description=help)
+        sub.set_defaults(command=function)
+        sub.add_argument("--folder", type=Path, default=RESULTS, help="of the records")
+        return sub
+
+    command(list_, "what can be run, what it costs, and what is recorded")
+    command(status, "which cells of unfinished runs are there")
+    run_ = command(run, "compute an experiment, or what is missing of it, and record it")
+    run_.add_argument("name", choices=names, metavar="NAME")
+    run_.add_argument("--scale", default=OFFICIAL, help="small, or paper (the default)")
+    run_.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu or cuda")
+    run_.add_argument("--seeds", type=int, help="short for --set seeds=N")
+    run_.add_argument("--dtype", choices=("float32", "float64"), help="short for --set dtype=...")
+    run_.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes")
+    run_.add_argument("--jobs", type=int, help="processes here: one a core, but one on a GPU")
+    run_.add_argument("--threads", type=int, default=1, help="of each process; decides last bits")
+    run_.add_argument("--backend", choices=BACKENDS, default="loky", help="loky is this machine")
+    run_.add_argument("--scheduler", help="address of the cluster, for dask and ray")
+    run_.add_argument("--again", action="store_true", help="even if the record is current")
+    verify_ = command(verify, "compute a sample of a record again, and compare")
+    verify_.add_argument("name", choices=names, metavar="NAME", nargs="?", help="default: all")
+    verify_.add_argument("--scale", default=OFFICIAL)
+    verify_.add_argument("--device", default="cpu", help="cpu or cuda")
+    verify_.add_argument("--cells", type=int, default=2, help="how many; the seed draws them")
+    verify_.add_argument("--seed", type=int, default=0)
+    return top
+
+
+# --- the commands
+
+
+def list_(options: argparse.Namespace, known: dict[str, Experiment]) -> int:
+    """One block for each experiment."""
+    print(f"Estimates, rough: {CPU_CORE:.0e} operations a second on a core, {GPU:.0e} on a GPU.")
+    for experiment in known.values():
+        print(f"\n{experiment.name}  ({experiment.chapter})\n    {experiment.about}")
+        for scale in experiment.scales:
+            print(f"    {scale:6} {estimate(experiment, scale)}")
+            print(f"           {recorded(Plan(experiment, scale, folder=options.folder))}")
+    return 0
+
+
+def estimate(experiment: Experiment, scale: str) -> str:
+    """Size and cost of a scale."""
+    plan = Plan(experiment, scale)
+    work = experiment.work(plan.config)
+    return (
+        f"{len(plan.cells)} cells, about {duration(work / CPU_CORE)} on one core, "
+        f"{duration(work / GPU)} on a GPU"
+    )
+
+
+def recorded(plan: Plan) -> str:
+    """What there is of a plan, in a line."""
+    try:
+        record = read_plan(plan)
+    except MissingRecord:
+        return "not recorded"
+    except DamagedRecord as damage:
+        return str(damage)
+    state = "old: the code has changed since" if record.old else "current"
+    made = f"recorded {record.info['made']} in {duration(record.info['seconds'])} of work"
+    return f"{made} on {record.hardware}; {state}"
+
+
+def status(options: argparse.Namespace, known: dict[str, Experiment]) -> int:
+    """A line for each unfinished run, then what `list` says of the records."""
+    folders = sorted((options.folder / LOCAL / "cells").glob("*/plan.json"))
+    for file in folders:
+        print(unfinished(file.parent, json.loads(file.read_text(encoding="utf8"))))
+    if not folders:
+        print("no unfinished runs")
+    for experiment in known.values():
+        print(f"{experiment.name}: {recorded(Plan(experiment, folder=options.folder))}")
+    return 0
+
+
+def unfinished(folder: Path, about: dict) -> str:
+    """How far a run is, and how many cells are being computed now."""
+    done = len(list(folder.glob("cell-*.npz")))
+    busy = sum(locks.held(lock) for lock in folder.glob("*.lock"))
+    return f"{done} of {about['cells']} cells, {busy} in work: {about['command']}"
+
+
+def run(options: argparse.Namespace, known: dict[str, Experiment]) -> int:
+    """Compute and record."""
+    plan = planned(options, known)
+    if plan.current() and not options.again:
+        print(f"{shown(plan.record)} is current; --again computes it anew")
+        return 0
+    jobs = options.jobs or (1 if plan.device.startswith("cuda") else os.cpu_count() or 1)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how a batch system says stop
+    try:
+        with crew(options.backend, jobs, options.scheduler) as workers, Bar(plan) as bar:
+            how = {"threads": options.threads, "again": options.again}
+            sweep.run(plan, workers, **how, say=bar.say, tick=bar.tick)
+    except KeyboardInterrupt:
+        print(f"\nstopped: {sweep.kept(plan)}", file=sys.stderr)
+        return STOPPED
+    record = read_plan(plan)
+    print(f"{shown(plan.record)}: {duration(record.info['seconds'])} of work on {record.hardware}")
+    return 0
+
+
+def planned(options: argparse.Namespace, known: dict[str, Experiment]) -> Plan:
+    """The plan that the options of `run` describe."""
+    changes = dict(map(parsed, options.changes))
+    changes |= {"seeds": options.seeds} if options.seeds is not None else {}
+    changes |= {"dtype": options.dtype} if options.dtype else {}
+    return Plan(known[options.name], options.scale, changes, device(options.device), options.folder)
+
+
+def device(name: str) -> str:
+    """A device that is there; auto is a GPU if this machine has one."""
+    there = torch.cuda.is_available()
+    if name == "auto":
+        return "cuda" if there else "cpu"
+    if name.startswith("cuda") and not there:
+        raise Trouble("--device cuda: torch sees no GPU here; use --device cpu")
+    try:
+        return str(torch.device(name))
+    except RuntimeError:
+        raise Trouble(f"--device {name}: choose auto, cpu or cuda") from None
+
+
+def verify(options: argparse.Namespace, known: dict[str, Experiment]) -> int:
+    """Compare; 1 if anything differs by more than it may."""
+    verdicts = [verified(options, known[name]) for name in names(options, known)]
+    return int(not all(verdicts))
+
+
+def names(options: argparse.Namespace, known: dict[str, Experiment]) -> Iterable[str]:
+    """The one asked for, or all that are recorded."""
+    if options.name:
+        return [options.name]
+    plans = {name: Plan(known[name], options.scale, folder=options.folder) for name in known}
+    return [name for name, plan in plans.items() if plan.record.exists()]
+
+
+def verified(options: argparse.Namespace, experiment: Experiment) -> bool:
+    """Whether a sample of one record comes out again."""
+    plan = Plan(experiment, options.scale, {}, device(options.device), options.folder)
+    record = read_plan(plan)
+    found = verifying.verify(plan, record, options.cells, seed=options.seed)
+    for part, same, difference, accepted in found:
+        verdict = "identical" if same else f"differs by at most {difference:.2g}"
+        print(f"  {verdict}{'' if accepted else ', which is too much'}: {part}")
+    good = all(comparison.accepted for comparison in found)
+    print(f"{experiment.name}: {'verified' if good else 'NOT what was recorded'}. {record.note}")
+    return good
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+class Bar:
+    """Progress in units of work, so that the time left is one also when cells differ in size."""
+
+    def __init__(self, plan: Plan):
+        flops, config = plan.experiment.flops, plan.config
+        self.cells = len(plan.cells)
+        self.work = dict(enumerate(flops(config, cell) for cell in plan.cells))
+        if plan.experiment.prepare:
+            self.work[PREPARE] = flops(config, None)
+        self.before = {index for index in self.work if plan.done(index)}
+        self.done = len(self.before - {PREPARE})
+
+    def __enter__(self) -> "Bar":
+        form = "{percentage:3.0f}% |{bar:20}| {desc} [{elapsed}, {remaining} left]"
+        slow = {} if sys.stderr.isatty() else {"mininterval": 10}
+        total, initial = sum(self.work.values()), sum(map(self.work.get, self.before))
+        self.bar = tqdm(total=total, initial=initial, desc=self.count(), bar_format=form, **slow)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.close()
+
+    def count(self) -> str:
+        """How many cells there are."""
+        return f"{self.done} of {self.cells} cells"
+
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        self.bar.write(text, file=sys.stderr)
+
+    def tick(self, index: int) -> None:
+        """A cell is there."""
+        if index not in self.before:
+            self.done += index != PREPARE
+            self.bar.set_description_str(self.count(), refresh=False)
+            self.bar.update(self.work[index])

@@ -1,0 +1,497 @@
+"""Records, plans and the command line, in one process."""
+
+import json
+import os
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import sweeps
+from conftest import ROOT
+from lib.runs import codehash, locks, provenance, records, settings, store, sweep, verifying, work
+from lib.runs.backends import crew
+from lib.runs.cli import main
+from lib.runs.errors import DamagedRecord, MissingRecord, Trouble
+from lib.runs.plan import PREPARE, Plan
+from sweeps import EXPERIMENTS, Config
+
+QUICK = EXPERIMENTS["quick"]
+ARRAYS = {
+    "reals": np.array([[0.1, -0.0, 1e-320], [np.inf, -np.inf, np.nan]]),
+    "halves": np.array([1 / 3], dtype=np.float32),
+    "counts": np.arange(3),
+    "flags": np.array([True, False]),
+    "number": np.array(2.5),
+    "nothing": np.zeros((0, 2)),
+}
+
+
+def cli(*words, folder):
+    return main(EXPERIMENTS, [*map(str, words), "--folder", str(folder)])
+
+
+def run(name, folder, *words):
+    return cli("run", name, "--jobs", 1, "--device", "cpu", *words, folder=folder)
+
+
+def plan(name="quick", folder=Path(), **options):
+    return Plan(EXPERIMENTS[name], folder=folder, **options)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    assert run("quick", folder) == 0
+    return folder
+
+
+@pytest.fixture
+def copied(recorded, tmp_path):
+    """The record in a folder of the test's own."""
+    source, target = (plan(folder=folder).record for folder in (recorded, tmp_path))
+    target.parent.mkdir(parents=True)
+    target.write_bytes(source.read_bytes())
+    return tmp_path
+
+
+# --- files
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_every_bit_comes_back(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    store.write(path, {"seed": 1, "words": "a – b"}, ARRAYS)
+    info, arrays = store.read(path)
+    assert (info["seed"], info["words"]) == (1, "a – b")
+    assert list(arrays) == list(ARRAYS)
+    for name, array in ARRAYS.items():
+        assert (arrays[name].dtype, arrays[name].shape) == (array.dtype, array.shape)
+        assert arrays[name].tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_a_flipped_bit_anywhere_is_noticed(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    store.write(path, {"seed": 1}, {"values": np.arange(3.0)})
+    content = path.read_bytes()
+    meaning = store.read(path)
+    unnoticed = 0
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        try:
+            info, arrays = store.read(path)
+        except DamagedRecord:
+            continue
+        unnoticed += 1  # a date inside the zip, say: what is read must still be what was written
+        assert info == meaning[0]
+        assert np.array_equal(arrays["values"], meaning[1]["values"])
+    assert unnoticed < len(content) / 3
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"PK\x03\x04", b"\xff\xfe"])
+def test_a_file_that_is_no_record_is_called_damaged(tmp_path, suffix, content):
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(DamagedRecord, match=r"^x\..* is damaged"):
+        store.read(path)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_a_cut_file_is_called_damaged(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    store.write(path, {}, ARRAYS)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DamagedRecord):
+        store.read(path)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "x.json"
+    store.write(path, {"seed": 1}, {})
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        store.write(path, {"seed": 2}, {})
+    assert store.read(path)[0]["seed"] == 1
+    assert os.listdir(tmp_path) == ["x.json"]
+
+
+def test_json_keeps_an_array_on_one_line(tmp_path):
+    store.write(tmp_path / "x.json", {"a": 1}, {"long": np.arange(500)})
+    lines = (tmp_path / "x.json").read_text().splitlines()
+    assert sum('"long"' in line for line in lines) == 1
+    assert len(lines) < 10
+
+
+# --- the code's digest
+
+
+def test_comments_docstrings_and_blank_lines_do_not_age_a_record():
+    plain = 'def f(x):\n    return "# no comment" + x\n'
+    spoken = (
+        '"""Module."""\n\n# why\ndef f(x):  # here\n    """Doc\n    string."""\n\n'
+        '    return "# no comment" + x\n'
+    )
+    assert codehash.bare(plain) == codehash.bare(spoken)
+    assert codehash.bare(plain) != codehash.bare(plain.replace("+ x", "+ x + x"))
+
+
+def test_the_digest_follows_imports_and_ignores_the_rest(tmp_path):
+    def digest(**changes):
+        files = {"a": "from lib import b\n", "b": "B = 1\n", "c": "C = 1\n"} | changes
+        for name, text in files.items():
+            (tmp_path / "lib").mkdir(exist_ok=True)
+            (tmp_path / "lib" / f"{name}.py").write_text(text)
+        codehash.code_digest.cache_clear()
+        return codehash.code_digest("lib.a", tmp_path)
+
+    assert digest() == digest(c="C = 2\n") == digest(b="B = 1  # one\n")
+    assert digest() != digest(b="B = 2\n")
+
+
+# --- configs
+
+
+@dataclass(frozen=True)
+class Outer:
+    part: Config = field(default_factory=Config)
+    place: str | None = field(default=None, metadata={"local": True})
+
+
+def test_a_config_becomes_plain_data_without_places():
+    assert settings.plain(Outer(place="/somewhere")) == {"part": settings.plain(Config())}
+    assert settings.plain(Config())["dtype"] == "float64"
+    json.dumps(settings.plain(Outer()))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("a=1", 1), ("a=0.5", 0.5), ("a=0.1,0.2", (0.1, 0.2)), ("a=float32", "float32"), ("a=", "")],
+)
+def test_values_are_read_as_python_or_as_words(text, value):
+    assert settings.parsed(text) == ("a", value)
+
+
+@pytest.mark.parametrize("text", ["a", "=1", ""])
+def test_a_setting_without_key_or_value_is_refused(text):
+    with pytest.raises(Trouble, match="write key=value"):
+        settings.parsed(text)
+
+
+def test_changes_reach_into_parts_and_keep_types():
+    outer = settings.changed(Outer(), {"part.seeds": 7, "wait": 1, "part.dtype": "float32"})
+    assert outer.part == Config(seeds=7, wait=1.0, dtype=torch.float32)
+    assert isinstance(outer.part.wait, float)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("sedes", 1, "there is no sedes; choose one of rows, columns, seeds"),
+        ("seeds", "many", "'many' does not fit; now it is 4"),
+        ("seeds", 1.5, "does not fit"),
+        ("dtype", "int8", "no dtype here; choose float32 or float64"),
+        ("seeds.x", 1, "seeds has no parts"),
+    ],
+)
+def test_a_wrong_setting_is_named(key, value, words):
+    with pytest.raises(Trouble, match=words):
+        settings.changed(Config(), {key: value})
+
+
+# --- a run and its record
+
+
+def test_a_record_stacks_the_cells_along_the_axes(recorded):
+    record = records.read(QUICK, recorded)
+    assert record.axes == {"row": [0, 1], "column": [0, 1, 2]}
+    assert record["values"].shape == (2, 3, 4, 50)
+    alone = sweeps.run_cell(Config(), {"row": 1, "column": 2}, "cpu", {"offset": np.array([np.pi])})
+    assert np.array_equal(record["values"][1, 2], alone["values"])
+    assert np.array_equal(record["offset"], [np.pi])
+    assert "unkept" not in record.arrays
+    assert np.isneginf(record["log"]).any()
+
+
+def test_a_record_says_where_it_comes_from(recorded):
+    info = records.read(QUICK, recorded).info
+    assert info["command"] == "python -m lib run quick --scale paper"
+    assert info["config"] == settings.plain(Config())
+    assert info["versions"] == [provenance.versions()]
+    assert info["machines"] == [provenance.machine("cpu", 1)]
+    assert (info["seed"], info["scale"], info["remark"]) == (0, "paper", "A remark.")
+    assert info["code"]["module"] == "sweeps"
+    assert len(info["checksum"]) == 64
+    assert info["seconds"] > 0
+    assert info["peak_bytes"] > 1e7
+    assert len(info["cell_seconds"]) == 6
+
+
+def test_a_record_names_no_person_and_no_place(recorded):
+    text = plan(folder=recorded).record.read_text()
+    for secret in (str(recorded), str(ROOT), os.uname().nodename, str(Path.home())):
+        assert secret not in text
+
+
+def test_a_stamp_for_the_caption(recorded):
+    record = records.read(QUICK, recorded)
+    assert f"Recorded on {provenance.today()} on a CPU with" in record.stamp
+    assert "seed 0, by `python -m lib run quick --scale paper`. A remark." in record.stamp
+    assert record.note == ""
+
+
+def test_a_record_of_other_code_is_old_and_says_so(recorded):
+    record = records.read(QUICK, recorded)
+    code = record.info["code"] | {"digest": "0"}
+    old = replace(record, info=record.info | {"code": code})
+    assert old.old
+    assert old.stamp.endswith("The code has changed since: run the command again.")
+
+
+def test_a_missing_record_names_the_command(tmp_path):
+    with pytest.raises(MissingRecord, match="python -m lib run quick --scale paper"):
+        records.read(QUICK, tmp_path)
+
+
+def test_a_chapter_refuses_a_damaged_record(copied):
+    path = plan(folder=copied).record
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 1', 1))
+    with pytest.raises(DamagedRecord, match=r"quick\.json is damaged \(its checksum is wrong\)"):
+        records.read(QUICK, copied)
+
+
+def test_a_finished_run_leaves_the_record_and_nothing_else(recorded):
+    files = [path.relative_to(recorded).as_posix() for path in recorded.rglob("*.*")]
+    assert [name for name in files if not name.endswith(".local")] == ["test/quick.json"]
+
+
+def test_a_current_record_is_left_alone_until_asked(copied, capsys):
+    before = plan(folder=copied).record.stat().st_mtime_ns
+    assert run("quick", copied) == 0
+    assert "is current; --again" in capsys.readouterr().out
+    assert plan(folder=copied).record.stat().st_mtime_ns == before
+    assert run("quick", copied, "--again") == 0
+    assert plan(folder=copied).record.stat().st_mtime_ns > before
+
+
+def test_other_scales_and_settings_do_not_touch_the_book(copied):
+    before = plan(folder=copied).record.read_bytes()
+    assert run("quick", copied, "--scale", "small") == 0
+    assert run("quick", copied, "--seeds", 2, "--set", "rows=1", "--dtype", "float32") == 0
+    assert plan(folder=copied).record.read_bytes() == before
+    others = sorted((copied / ".local/test").glob("*.json"))
+    assert [path.name.split("-")[1].removesuffix(".json") for path in others] == ["paper", "small"]
+    info, arrays = store.read(others[0])
+    assert arrays["values"].shape == (1, 3, 2, 50)
+    assert arrays["values"].dtype == np.float32
+    command = "python -m lib run quick --scale paper --set rows=1 --set seeds=2 --set dtype=float32"
+    assert info["command"] == command
+
+
+def test_two_processes_give_the_bits_of_one(recorded, tmp_path):
+    assert cli("run", "quick", "--jobs", 2, "--device", "cpu", folder=tmp_path) == 0
+    one, two = (records.read(QUICK, folder) for folder in (recorded, tmp_path))
+    for name in one.arrays:
+        assert one[name].tobytes() == two[name].tobytes()
+
+
+def test_a_damaged_cell_is_told_and_computed_again(tmp_path, capsys, monkeypatch):
+    assert run("buggy", tmp_path) == 1
+    cell = next(tmp_path.rglob("cell-0001.npz"))
+    cell.write_bytes(cell.read_bytes()[:-5])
+    monkeypatch.setenv(sweeps.LOG, str(tmp_path / "log"))
+    assert run("buggy", tmp_path) == 1
+    assert "cell-0001.npz is damaged" in capsys.readouterr().err
+    assert (tmp_path / "log").read_text().split() == ["1", "2"]
+
+
+def test_a_failing_cell_is_named_and_the_others_are_kept(tmp_path, capsys):
+    assert run("buggy", tmp_path) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("row 0, column 2: ZeroDivisionError: a cell with a bug (traceback: ")
+    assert "5 of 6 cells are kept" in said
+    log = tmp_path / said.split("traceback: ")[1].split(")")[0]
+    assert "ZeroDivisionError" in log.read_text()
+
+
+def test_status_tells_of_unfinished_runs(tmp_path, capsys):
+    run("buggy", tmp_path)
+    capsys.readouterr()
+    assert cli("status", folder=tmp_path) == 0
+    said = capsys.readouterr().out
+    assert "5 of 6 cells, 0 in work: python -m lib run buggy --scale paper" in said
+    assert "buggy: not recorded" in said
+
+
+def test_list_tells_cost_and_state(copied, capsys):
+    (copied / "test/slow.json").write_text("half a rec")
+    assert cli("list", folder=copied) == 0
+    said = capsys.readouterr().out
+    assert "6 cells, about 1 s on one core, 1 s on a GPU" in said
+    assert f"recorded {provenance.today()}" in said
+    assert "current" in said
+    assert "slow.json is damaged" in said
+    assert "not recorded" in said
+
+
+# --- memory
+
+
+def test_where_memory_runs_out_the_batch_is_halved(tmp_path):
+    assert run("large", tmp_path) == 0
+    info = records.read(EXPERIMENTS["large"], tmp_path).info
+    assert info["batches"] == [8, 2, 2, 2, 2, 2, 2]  # the preparation fitted
+    assert info["config"]["at_once"] == 8
+
+
+def test_what_does_not_fit_at_all_is_said(tmp_path, capsys):
+    assert run("huge", tmp_path) == 1
+    assert "row 0, column 0: OutOfMemoryError: CUDA out of memory" in capsys.readouterr().err
+
+
+def test_the_cpu_runs_out_of_memory_too():
+    assert work.out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you"))
+    assert work.out_of_memory(MemoryError())
+    assert not work.out_of_memory(RuntimeError("shapes do not match"))
+
+
+def test_the_number_of_threads_is_fixed_and_given_back():
+    before = torch.get_num_threads()
+    with work.limited(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
+# --- other runners
+
+
+def test_a_lock_has_one_holder_and_ends_with_it(tmp_path):
+    path = tmp_path / "x.lock"
+    with locks.claim(path):
+        assert locks.claim(path) is None
+        assert locks.held(path)
+    assert not locks.held(path)
+    assert not locks.held(tmp_path / "never.lock")
+
+
+def test_a_cell_in_the_hands_of_another_is_waited_for(tmp_path, monkeypatch):
+    waited = []
+    other = plan(folder=tmp_path)
+    with other.open(), crew("loky", 1) as workers:
+        lock = locks.claim(other.lock_file(3))
+
+        def finish(seconds):  # the other runner does its cell meanwhile
+            waited.append(seconds)
+            args = Config(), other.cells[3], "cpu", {"offset": np.array([np.pi])}
+            outcome = work.attempt(3, sweeps.run_cell, args[0], args[1:], "cpu", 1, "")
+            other.save(3, outcome.info, outcome.arrays)
+            lock.close()
+
+        monkeypatch.setattr(sweep, "time", SimpleNamespace(sleep=finish))
+        sweep.run(plan(folder=tmp_path), workers)
+    assert waited == [sweep.PAUSE]
+    assert plan(folder=tmp_path).current()
+
+
+# --- verification
+
+
+def test_verify_accepts_what_was_recorded(copied, capsys):
+    assert cli("verify", "quick", "--cells", 3, folder=copied) == 0
+    said = capsys.readouterr().out
+    assert said.count("identical") == 1 + 3 * 2
+    assert "quick: verified." in said
+
+
+def test_verify_without_a_name_takes_all_that_is_recorded(copied, capsys):
+    assert cli("verify", folder=copied) == 0
+    assert "quick: verified" in capsys.readouterr().out
+
+
+def tampered(folder, **changes):
+    """A whole record, with another content."""
+    path = plan(folder=folder).record
+    info, arrays = store.read(path)
+    arrays["values"][1, 2, 0, 0] *= changes.pop("factor", 1)
+    store.write(path, info | changes, arrays)
+    return path
+
+
+def test_verify_refuses_another_number(copied, capsys):
+    tampered(copied, factor=1 + 1e-12)
+    assert cli("verify", "quick", "--cells", 6, folder=copied) == 1
+    said = capsys.readouterr().out
+    assert "which is too much: row 1, column 2: values" in said
+    assert "NOT what was recorded" in said
+
+
+@pytest.mark.parametrize(("factor", "status"), [(1 + 1e-12, 0), (1 + 1e-6, 1)])
+def test_on_another_machine_the_tolerance_decides(copied, factor, status):
+    tampered(copied, factor=factor, machines=[provenance.machine("cpu", 1) | {"processor": "Z80"}])
+    assert cli("verify", "quick", "--cells", 6, folder=copied) == status
+
+
+def test_verify_refuses_a_config_that_is_no_longer_the_experiments(copied, capsys):
+    tampered(copied, config=settings.plain(Config(seeds=3)))
+    assert cli("verify", "quick", folder=copied) == 1
+    assert "its config has changed since" in capsys.readouterr().err
+
+
+def test_verify_takes_the_batch_of_the_record(tmp_path):
+    assert run("large", tmp_path) == 0
+    record = records.read(EXPERIMENTS["large"], tmp_path)
+    seen = []
+    original = EXPERIMENTS["large"]
+
+    def spied(config, cell, device, before):
+        seen.append(config.at_once)
+        return sweeps.run_cell(config, cell, device, before)
+
+    spy = replace(original, run_cell=spied)
+    verifying.compare(replace(plan("large", tmp_path), experiment=spy), record, [0], say=bool)
+    assert seen == [2]
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--scale", "huge"), "quick has no scale huge; choose small, paper"),
+        (("--device", "cuda"), "torch sees no GPU here; use --device cpu"),
+        (("--device", "tpu9"), "choose auto, cpu or cuda"),
+        (("--set", "seeds"), "write key=value"),
+        (("--scheduler", "tcp://127.0.0.1:1"), "add --backend dask, or ray"),
+        (("--backend", "dask"), "needs the cluster: --scheduler"),
+        (("--backend", "dask", "--scheduler", "tcp://127.0.0.1:1"), "no dask scheduler answers"),
+    ],
+)
+def test_one_line_says_what_is_wrong(tmp_path, capsys, words, message):
+    if "cuda" in words and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    assert run("quick", tmp_path, *words) == 1
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "test").exists()
+
+
+@pytest.mark.parametrize(("backend", "package"), [("dask", "distributed"), ("ray", "ray")])
+def test_an_engine_that_is_not_installed_is_named(tmp_path, capsys, monkeypatch, backend, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert run("quick", tmp_path, "--backend", backend, "--scheduler", "tcp://127.0.0.1:1") == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == f"--backend {backend} needs {package}: pip install {package}"
+
+
+def test_the_preparation_comes_before_all_cells():
+    assert plan().cell_file(PREPARE).name == "prepare.npz"
+    assert plan().cell_file(0).name == "cell-0000.npz"
