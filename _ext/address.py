@@ -26,9 +26,11 @@ import subprocess
 import sys
 
 if importlib.util.find_spec("lib") is None:
-    book = "git+{{repository}}@{{branch}}"
-    pip = [sys.executable, "-m", "pip", "install", "-q"]
-    subprocess.check_call([*pip, book])
+    book = ["{{repository}}", "--branch", "{{branch}}", "book"]
+    subprocess.check_call(["git", "clone", "-q", "--depth", "1", *book])
+    pip = [sys.executable, "-m", "pip", "install", "-q", "./book"]
+    subprocess.check_call(pip)  # what the library needs
+    sys.path.insert(0, "book")  # and the library itself, beside its recorded results
 {END}"""
 
 

@@ -110,6 +110,29 @@ def together(*evidence: Evidence) -> Evidence:
     return Evidence(weakest.kind, facts, sum((e.latex for e in evidence), ()))
 
 
+def each(*parts: Callable[[], Evidence]) -> Evidence:
+    """Join parts of a claim that stand or fall alike, so that each faces the counterfeit.
+
+    Raises :class:`Refuted` when every part is refuted, and :class:`CounterfeitAccepted` when some
+    hold and some do not.
+    """
+    outcomes = [_outcome(part) for part in parts]
+    refuted = [o for o in outcomes if isinstance(o, Refuted)]
+    if not refuted:
+        return together(*outcomes)
+    if len(refuted) < len(outcomes):
+        held = next(k for k, o in enumerate(outcomes, start=1) if o not in refuted)
+        raise CounterfeitAccepted(f"part {held} holds where another is refuted: {refuted[0]}")
+    raise refuted[0]
+
+
+def _outcome(part: Callable[[], Evidence]) -> Evidence | Refuted:
+    try:
+        return part()
+    except Refuted as refuted:
+        return refuted
+
+
 def worst(errors: Iterable[float]) -> float:
     """The largest of some errors, NaN if one is NaN: Python's ``max`` would pass over it."""
     errors = list(errors)

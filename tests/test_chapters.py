@@ -15,7 +15,7 @@ PROVED = {
     ("pm-jacobian", "the factorisation, on the example graph"),
     ("pm-one-pass", "the example graph, q = 1, 2, 3"),
     ("pm-neuron", "ReLU"),
-    ("pm-neuron", "pooling of two and of three values"),
+    ("pm-neuron", "the largest of two and of three, the second of four"),
     ("pm-geodesic", "paths of three edges"),
     ("pm-main-chains", ""),
     ("pm-sign-needed", ""),

@@ -173,3 +173,14 @@ def test_summary_has_one_order_whatever_the_dict():
     expected = "1 step, SymPy, largest share 0.1235, seed 0"
     assert claims.summary(facts) == claims.summary(dict(reversed(facts.items()))) == expected
     assert claims.summary({"identities": 2}) == "2 identities"
+
+
+def test_each_part_faces_the_counterfeit():
+    def part(step):
+        return lambda: even_numbers(step)
+
+    assert claims.each(part(2), part(4)).facts == {"cases": 20}
+    with pytest.raises(Refuted, match="case 2"):
+        claims.each(part(3), part(5))
+    with pytest.raises(CounterfeitAccepted, match="part 1 holds"):
+        claims.each(part(2), part(3))
