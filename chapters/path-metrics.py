@@ -62,7 +62,7 @@ from lib.claims import (
     worst,
 )
 from lib.figures import COLORS, band, figure, label_lines, use_style
-from lib.glue import glue, scientific
+from lib.glue import caption, glue, scientific
 from lib.nets import resnet
 from lib.paths import (
     activations,
@@ -1410,7 +1410,7 @@ for name, (color, draws_) in curves.items():
         study.depths, low, high, color=COLORS[color], alpha=0.2, linewidth=0
     )
     ax.semilogy(study.depths, middle, color=COLORS[color], label=name)
-ax.set_xlabel("depth L")
+ax.set_xlabel("depth D")
 ax.set_ylabel("change of the output (ℓ¹)")
 ax.set_xticks(study.depths)
 label_lines(ax)
@@ -1468,7 +1468,7 @@ ax.set_ylabel("decades above the observed change")
 ax.annotate(deep_record.note, (0.02, 0.95), xycoords="axes fraction")
 label_lines(ax)
 figure("deep", fig)
-glue("deep-stamp", deep_record.stamp.replace("`", ""))
+caption("deep-stamp", deep_record.stamp)
 glue("deep-decades", round(float(np.median(over_gap[-1, -1]) / np.log(10))))
 
 # %% [markdown]
@@ -1476,7 +1476,7 @@ glue("deep-decades", round(float(np.median(over_gap[-1, -1]) / np.log(10))))
 # :name: fig-deep
 # :alt: Decades by which the path-metric exceeds the observed change of the output, against depth from 2 to 64, for widths 8, 32, 128 and 512. Each line rises about in proportion to the depth, the wider networks higher.
 #
-# How many powers of ten the path-metric lies above the largest observed change; medians over 20 random networks. {glue:text}`deep-stamp`
+# How many powers of ten the path-metric lies above the largest observed change; medians over 20 random networks. {glue:md}`deep-stamp`
 # :::
 #
 # At depth 64 and width 512 the certificate exceeds what is observed by {glue:text}`deep-decades` powers of ten. For random networks of such size it certifies nothing of use: the number of paths grows like the width to the power of the depth, and nearly all of them cancel.
@@ -1794,6 +1794,15 @@ check(
 )
 
 
+# %% [markdown]
+# So path-magnitude pruning adds a meaning to a known score: a certificate for the outputs, and a rule for pooling and normalisation. On the two small networks of this chapter the certificate is much better than that of pruning by magnitude.
+#
+# :::{prf:observation} The certificate of a mask
+# :label: pm-certificate
+#
+# {status}`pm-certificate` Prune 40 % of the weights of the 3-4-3-2 network, and of the network with batch normalisation. By path-magnitude the path-metric to the pruned network is less than a quarter of the path-norm; by magnitude it is more.
+# :::
+
 # %%
 def magnitude(model, shape):
     return {name: p.detach().abs() for name, p in model.named_parameters()}
@@ -1819,14 +1828,6 @@ check(
 )
 
 # %% [markdown]
-# So path-magnitude pruning adds a meaning to a known score: a certificate for the outputs, and a rule for pooling and normalisation. On the two small networks of this chapter the certificate is much better than that of pruning by magnitude.
-#
-# :::{prf:observation} The certificate of a mask
-# :label: pm-certificate
-#
-# {status}`pm-certificate` Prune 40 % of the weights of the 3-4-3-2 network, and of the network with batch normalisation. By path-magnitude the path-metric to the pruned network is less than a quarter of the path-norm; by magnitude it is more.
-# :::
-#
 # ## An experiment
 #
 # We repeat the authors' experiment, small. A residual network with batch normalisation learns scikit-learn's 8×8 digits. We prune once, by three criteria: path-magnitude, magnitude, and magnitude after each channel inside a residual block has been rescaled by a random factor from $\{1,128,4096\}$, which changes no output. (We multiply the scale and shift of the batch normalisation and divide the second convolution; the authors multiply the first convolution.) Then we rewind to an early epoch and finish the training with the mask held. All seeds, criteria and sparsities train at once, as the groups of one grouped network.
@@ -1928,7 +1929,7 @@ figure("pruning", fig)
 #
 # Right after pruning 40 %, the accuracy is {glue:text}`pruning-40-magnitude` by magnitude, {glue:text}`pruning-40-path` by path-magnitude, and {glue:text}`pruning-40-rescaled` by magnitude on the rescaled network. Two things to note. Rescaling, which changes no output, decides what magnitude removes. And path-magnitude, which has the better certificate, need not have the better accuracy: the path-metric is a guarantee, not a predictor.
 #
-# The full schedule
+# ### The full schedule
 #
 # With the full schedule of the authors' code, 90 epochs and back to the fifth, the digits forgive almost everything: {numref}`fig-full` is drawn from a recorded run. What pruning has removed still shows right after it.
 
@@ -1972,14 +1973,14 @@ panels[1].set_ylabel("after finishing (%)")
 panels[1].set_xlabel("weights pruned (%)")
 panels[0].annotate(full.note, (0.02, 0.05), xycoords="axes fraction")
 figure("full", fig)
-glue("full-stamp", full.stamp.replace("`", ""))
+caption("full-stamp", full.stamp)
 
 # %% [markdown]
 # :::{glue:figure} full
 # :name: fig-full
 # :alt: Two panels like those of the figure before, for the full schedule. Right after pruning, magnitude on the rescaled network falls below a third at 30 per cent, while path-magnitude and magnitude hold until 40. After finishing all three stay within a few points of each other, magnitude on the rescaled network lowest from 30 per cent on.
 #
-# The experiment of {numref}`fig-pruning` with 90 epochs and five seeds. {glue:text}`full-stamp`
+# The experiment of {numref}`fig-pruning` with 90 epochs and five seeds. {glue:md}`full-stamp`
 # :::
 #
 # The authors ran the experiment at full size. {numref}`table-imagenet` shows the numbers of their public rerun, not ours {status}`pm-imagenet`.

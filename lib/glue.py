@@ -22,6 +22,11 @@ def glue(name: str, value: Any) -> None:
     emit(name, {f"{HIDDEN}text/plain": repr(value)}, prefix=HIDDEN)
 
 
+def caption(name: str, markdown: str) -> None:
+    """File a piece of Markdown under ``name`` for ``{glue:md}`` in a caption, out of sight."""
+    emit(name, {f"{HIDDEN}text/markdown": markdown}, prefix=HIDDEN)
+
+
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 

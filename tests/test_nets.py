@@ -35,6 +35,15 @@ def test_imagenet_stem_divides_the_image_by_four_and_cifar_stem_keeps_it():
         assert net.maxpool(net.conv1(x)).shape[-1] == size
 
 
+def test_the_stride_of_a_bottleneck_is_on_its_3x3_convolution():
+    block = resnet(50, generator=generator(), device="meta").layer2[0]
+    assert [conv.stride for conv in (block.conv1, block.conv2, block.conv3)] == [
+        (1, 1),
+        (2, 2),
+        (1, 1),
+    ]
+
+
 def test_one_seed_is_one_network_and_the_global_random_state_is_left_alone():
     before = torch.get_rng_state()
     a, b, c = (small_resnet(generator=generator(seed)) for seed in (1, 1, 2))
@@ -54,6 +63,14 @@ def test_convolutions_have_the_variance_of_he_and_copies_have_it_too():
         net = resnet(18, generator=generator(), width=64, copies=copies)
         std = net.layer1[0].conv1.weight.std().item()
         assert std == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)  # 36,864 draws: 3 σ is 1.1 %
+
+
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_the_classifier_is_uniform_of_both_signs_up_to_one_over_the_root_of_its_features(name):
+    classifier = small_resnet(generator=generator(), widths=(16,), classes=1000).fc
+    values = getattr(classifier, name).detach()
+    assert values.min().item() == pytest.approx(-(16**-0.5), rel=0.02)
+    assert values.max().item() == pytest.approx(16**-0.5, rel=0.02)
 
 
 @pytest.mark.parametrize("training", [False, True])

@@ -57,6 +57,27 @@ def test_constants_of_the_published_table(depth, factor, sharpened):
     assert round(ours, 4) == sharpened
 
 
+@pytest.mark.parametrize(
+    ("pool_types", "exponential"),
+    [(0, (3 * 5) ** 2 * 3 * (2 * 3)), (1, (5 * 5) ** 2 * (5 / 2) * (2 * 3))],
+)
+def test_the_published_constant_by_hand(pool_types, exponential):
+    factor = generalization_factor(
+        n=16, B=1, depth=2, kernel=5, pool_types=pool_types, d_in=1, d_out=3
+    )
+    assert factor**2 == pytest.approx(math.log(exponential), rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("pool_layers", "exponential"), [(0, 3**2 * (2 * 3)), (3, 3**2 * 5**3 * (2 * 3))]
+)
+def test_the_sharpened_constant_by_hand(pool_layers, exponential):
+    factor = sharpened_generalization_factor(
+        n=16, B=1, depth=2, kernel=5, pool_layers=pool_layers, d_in=1, d_out=3
+    )
+    assert factor**2 == pytest.approx(math.log(exponential), rel=1e-14)
+
+
 def test_the_factor_is_linear_in_the_lipschitz_constant_and_the_radius():
     one = generalization_factor(100, 1, 3, 2, 1, 5, 2)
     assert generalization_factor(100, 1, 3, 2, 1, 5, 2, L=2, r=7) == pytest.approx(14 * one)

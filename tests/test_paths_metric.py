@@ -25,6 +25,8 @@ from lib.paths import (
     rescale,
     score_prune,
 )
+from lib.paths.metric import combine
+from lib.paths.sweep import Swept
 from networks import cnn, filled, mlp, waves
 
 REFERENCE = json.loads((Path(__file__).parent / "pathnorm.json").read_text())
@@ -143,6 +145,20 @@ def test_the_first_opposite_sign_is_named():
         other[4].bias *= -1
     with pytest.raises(SignMismatch, match=r"weight of 2 \(Linear\) is -0\.38.* at \(1, 2\)"):
         path_metric(mlp(), other, (3,))
+
+
+def test_opposite_signs_whose_product_underflows_are_refused():
+    a, b = (filled(nn.Sequential(nn.Linear(1, 1, bias=False))) for _ in range(2))
+    nn.init.constant_(a[0].weight, 1e-200)
+    nn.init.constant_(b[0].weight, -1e-200)
+    with pytest.raises(SignMismatch, match=r"1e-200 .* -1e-200"):
+        path_metric(a, b, (1,))
+
+
+@pytest.mark.parametrize(("log", "zero"), [(False, 0.0), (True, -math.inf)])
+def test_a_difference_below_zero_by_rounding_is_zero(log, zero):
+    norms = [Swept(None, s, 1.0) for s in (0.5, math.nextafter(0.5, 1))]
+    assert combine(norms, (1, -1), log) == zero
 
 
 def test_zero_has_every_sign():

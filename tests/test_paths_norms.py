@@ -28,6 +28,7 @@ from lib.paths import (
     synflow,
     unroll,
 )
+from lib.paths.windows import sliding_sum
 from networks import Forward, cnn, filled, mlp, waves
 
 REFERENCE = json.loads((Path(__file__).parent / "pathnorm.json").read_text())
@@ -414,6 +415,12 @@ def test_ceil_mode_reaches_all_twenty_five_entries():
     assert path_norm(model, (1, 5, 5)) == 25
 
 
+def test_a_last_window_that_would_start_beyond_the_border_is_none():
+    pool = nn.MaxPool1d(2, stride=7, padding=1, dilation=2, ceil_mode=True)
+    x = torch.arange(1.0, 7.0).view(1, 1, 6)  # the one window reads the border and the 2
+    assert sliding_sum(pool, 1, x).tolist() == pool(x).tolist() == [[[2.0]]]
+
+
 def test_a_running_mean_adds_to_the_bias_whatever_its_sign():
     model = seq(nn.BatchNorm1d(1, eps=0.0))
     for mean in (5.0, -5.0):
@@ -501,6 +508,17 @@ def test_opposite_extremes_cancel():
         model[0].weight *= 2.0**-1000
         model[2].weight *= 2.0**1000
     assert path_norm(model, (2,)) == expected
+
+
+def test_factors_that_multiply_up_beyond_float32_do_not_overflow():
+    def forward(m, x):
+        for _ in range(40):
+            x = 1000 * x
+        return m.a(x)
+
+    model = ones(Forward(forward, a=nn.Linear(1, 1, bias=False)).eval())
+    expected = 40 * math.log(1000)
+    assert path_norm(model, (1,), log=True) == pytest.approx(expected, rel=1e-6)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)

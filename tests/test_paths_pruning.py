@@ -52,6 +52,11 @@ def test_exactly_the_lowest_scores_go(amount):
         assert flat[masks == 0].max() <= flat[masks == 1].min()
 
 
+def test_the_number_of_weights_to_prune_is_rounded_to_the_nearest():
+    model = filled(nn.Sequential(nn.Linear(29, 1, bias=False)))
+    assert masked(score_prune(model, path_magnitude(model, (29,)), 0.1)) == 3  # of 2.9
+
+
 def test_equal_scores_go_in_order_and_infinite_ones_first():
     model = filled(nn.Sequential(nn.Linear(4, 1, bias=False)))
     scores = {"0.weight": torch.tensor([[2.0, 1.0, 1.0, -torch.inf]])}

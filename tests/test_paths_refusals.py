@@ -173,6 +173,20 @@ def test_numbers_that_are_none(name, value):
         path_norm(model, (1, 4, 4))
 
 
+def test_counting_paths_does_not_take_a_nan_for_a_weight():
+    model = mlp()
+    with torch.no_grad():
+        model[0].weight[0, 0] = torch.nan
+    with pytest.raises(NotFinite, match=r"0\.weight"):
+        path_norm(model, (3,), q=0)
+
+
+def test_a_variance_of_zero_is_accepted():
+    model = cnn()
+    model[1].running_var[0] = 0
+    assert path_norm(model, (1, 4, 4), q=0) == path_norm(cnn(), (1, 4, 4), q=0)
+
+
 def test_a_negative_variance():
     model = cnn()
     model[1].running_var[0] = -1

@@ -147,6 +147,11 @@ def test_channels_that_a_linear_layer_reads_across_are_not_touched():
     assert hidden_channels(filled(permuted)) == []
 
 
+def test_features_flattened_between_two_linear_layers_are_not_touched():
+    model = seq(nn.Linear(2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))  # for inputs (4, 2)
+    assert hidden_channels(model) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -166,6 +166,16 @@ def _ranked(values, rank):
     return sorted(values, reverse=True)[rank - 1]
 
 
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=4))
+def test_pooling_of_each_rank_is_that_entry_of_the_sorted_values(values):
+    pooled = [smt.rho([sp.Integer(v) for v in values], k + 1) for k in range(len(values))]
+    assert pooled == sorted(values, reverse=True)
+
+
+def test_the_pooling_lemma_is_proved_together_with_its_homogeneity():
+    assert smt.pooling_neuron(3, 2).facts["cases"] == 2
+
+
 @pytest.mark.parametrize(("size", "rank"), [(2, 1), (2, 2), (3, 1), (4, 2)])
 def test_the_pooling_lemma_needs_the_signs(size, rank):
     with pytest.raises(Refuted) as caught:

@@ -55,6 +55,11 @@ def relu_neuron(*, signs: bool = True) -> Evidence:
     return decide(claim, [c * c_ >= 0] if signs else [])
 
 
+def rho(values: Sequence[sp.Expr], rank: int) -> sp.Expr:
+    """The ``rank``-th largest of the values: some ``rank`` of them are all at least as large."""
+    return sp.Max(*(sp.Min(*some) for some in combinations(values, rank)))
+
+
 def pooling_neuron(size: int, rank: int = 1, *, signs: bool = True) -> Evidence:
     """Prove |c ρ(z) − c' ρ(z')| ≤ max_i |c z_i − c' z'_i| for all c c' ≥ 0.
 
@@ -65,15 +70,12 @@ def pooling_neuron(size: int, rank: int = 1, *, signs: bool = True) -> Evidence:
     """
     if not 1 <= rank <= size:
         raise ValueError(f"no {rank}-th largest of {size} values: need 1 <= rank <= size")
-
-    def rho(values: Sequence[sp.Expr]) -> sp.Expr:
-        return sp.Max(*(sp.Min(*some) for some in combinations(values, rank)))
-
     c = sp.Symbol("c", nonnegative=True)
     y, y_ = (sp.symbols(f"y1:{size + 1}{prime}", real=True) for prime in ("", "'"))
-    homogeneous = sp.Eq(rho([c * v for v in y]), c * rho(y))
-    alike = sp.Abs(rho(y) - rho(y_)) <= sp.Max(*map(sp.Abs, map(sub, y, y_)))
-    opposed = sp.Abs(rho(y) + rho(y_)) <= sp.Max(*map(sp.Abs, map(add, y, y_)))
+    homogeneous = sp.Eq(rho([c * v for v in y], rank), c * rho(y, rank))
+    pooled, pooled_ = rho(y, rank), rho(y_, rank)
+    alike = sp.Abs(pooled - pooled_) <= sp.Max(*map(sp.Abs, map(sub, y, y_)))
+    opposed = sp.Abs(pooled + pooled_) <= sp.Max(*map(sp.Abs, map(add, y, y_)))
     return together(decide(homogeneous), decide(alike if signs else sp.And(alike, opposed)))
 
 
