@@ -164,8 +164,12 @@ images = torch.randn(20, 1, 4, 4, generator=generator, dtype=torch.float64)
 
 def same_outputs(pool):
     graph, params = unroll(apart, (1, 4, 4))
-    ours = np.array([forward(graph, params, x.flatten().tolist()) for x in images])
-    theirs = nn.Sequential(*apart[:3], pool, *apart[4:])(images).detach().numpy()
+    ours = np.array(
+        [forward(graph, params, x.flatten().tolist()) for x in images]
+    )
+    theirs = (
+        nn.Sequential(*apart[:3], pool, *apart[4:])(images).detach().numpy()
+    )
     what = "largest difference of an output"
     largest = abs(ours - theirs).max()
     return measured(largest, 0, atol=1e-12, n=len(images), seed=0, what=what)
@@ -198,7 +202,9 @@ tiny_graph, _ = unroll(mlp(1, 1, 1), (1,))
 theta = [2, -1, 3, 1]  # weight and bias of the hidden neuron, of the output
 
 for point in (2, 0):
-    print(f"at x = {point} the output is {forward(tiny_graph, theta, [point])[0]}")
+    print(
+        f"at x = {point} the output is {forward(tiny_graph, theta, [point])[0]}"
+    )
     gates = activations(tiny_graph, theta, [point])
     for value, row in zip(lifting(tiny_graph, theta), gates, strict=True):
         print(f"    a path of value {value:2}, activation {row}")
@@ -772,7 +778,11 @@ glue("resnet18-pretrained", scientific(float(L1_NORMS[18]), 2))
 pruned = [2, -1, 0, 1]
 outputs = [forward(tiny_graph, p, [2])[0] for p in (theta, pruned)]
 print("outputs:", outputs)
-print("path-metric:", exact.metric(tiny_graph, theta, pruned), "times max(|x|, 1) = 2")
+print(
+    "path-metric:",
+    exact.metric(tiny_graph, theta, pruned),
+    "times max(|x|, 1) = 2",
+)
 
 # %% [markdown]
 # The output moves by 9, and the theorem allows 18.
@@ -807,9 +817,7 @@ check(
 # %%
 def pooling(signs):
     sizes = ((2, 1), (3, 1), (4, 2))  # the second largest of four comes last
-    return each(
-        *(lambda k=k: pooling_neuron(*k, signs=signs) for k in sizes)
-    )
+    return each(*(lambda k=k: pooling_neuron(*k, signs=signs) for k in sizes))
 
 
 check(
@@ -864,7 +872,13 @@ def sharper_on_draws(same_signs):
     return certified(holds, cases, arithmetic="exact fractions", seed=0)
 
 
-check("pm-sharper", sharper_on_draws, True, counterfeit=False, says="the signs may differ")
+check(
+    "pm-sharper",
+    sharper_on_draws,
+    True,
+    counterfeit=False,
+    says="the signs may differ",
+)
 
 
 # %%
@@ -878,7 +892,13 @@ def main_on_draws(floor):
     return certified(holds, cases, arithmetic="exact fractions", seed=0)
 
 
-check("pm-main", main_on_draws, 1, counterfeit=0, says="‖x‖ alone, without the 1, will do")
+check(
+    "pm-main",
+    main_on_draws,
+    1,
+    counterfeit=0,
+    says="‖x‖ alone, without the 1, will do",
+)
 
 
 # %% [markdown]
@@ -896,7 +916,10 @@ check("pm-main", main_on_draws, 1, counterfeit=0, says="‖x‖ alone, without t
 def chains(signs):
     sizes = ((2, 1), (3, 1), (2, 2))  # layers and inputs
     return each(
-        *(lambda k=k: main_theorem(k[0], inputs=k[1], signs=signs) for k in sizes)
+        *(
+            lambda k=k: main_theorem(k[0], inputs=k[1], signs=signs)
+            for k in sizes
+        )
     )
 
 
@@ -1011,7 +1034,9 @@ def turns_around(share):
     slope = Chain(sp.diff(on_segment, t)).eq(
         (1 - eps) ** 2 * (1 - 2 * t), "up until 1/2, then down"
     )
-    left, top, right = (on_segment.subs(t, sp.Rational(k, 2)) for k in (0, 1, 2))
+    left, top, right = (
+        on_segment.subs(t, sp.Rational(k, 2)) for k in (0, 1, 2)
+    )
     length = Chain(top - left + top - right).eq(
         (1 - eps) ** 2 / share, "up, and down again"
     )
@@ -1280,7 +1305,9 @@ label_lines(ax)
 figure("quantization", fig)
 
 looseness = np.divide(certified_by["truncate"], seen["truncate"])
-glue("quantization-looseness", f"{looseness.min():.0f} to {looseness.max():.0f}")
+glue(
+    "quantization-looseness", f"{looseness.min():.0f} to {looseness.max():.0f}"
+)
 assert np.all(np.greater(certified_by["truncate"], certified_by["round"]))
 
 # %% [markdown]
@@ -1458,9 +1485,13 @@ check(
 fig, ax = plt.subplots()
 deep_axes = deep_record.axes
 palette = ("green", "blue", "purple", "red")
-for k, (width, color) in enumerate(zip(deep_axes["width"], palette, strict=True)):
+for k, (width, color) in enumerate(
+    zip(deep_axes["width"], palette, strict=True)
+):
     decades = np.median(over_gap[:, k], axis=-1) / np.log(10)
-    ax.plot(deep_axes["depth"], decades, color=COLORS[color], label=f"width {width}")
+    ax.plot(
+        deep_axes["depth"], decades, color=COLORS[color], label=f"width {width}"
+    )
 ax.set_xscale("log", base=2)
 ax.set_xticks(deep_axes["depth"], [str(d) for d in deep_axes["depth"]])
 ax.set_xlabel("depth D")
@@ -1676,7 +1707,10 @@ def subsets(n):
 
 def at_most(compare):
     def holds(s):
-        lost, costs = size[hits[:, s].any(axis=1)].sum(), (size @ hits[:, s]).sum()
+        lost, costs = (
+            size[hits[:, s].any(axis=1)].sum(),
+            (size @ hits[:, s]).sum(),
+        )
         return compare(lost, costs) and (len(s) > 1 or lost == costs)
 
     return exhaustive(holds, subsets(len(small.names)))
@@ -1812,10 +1846,16 @@ def cheap_masks(score):
     shares = []
     for model, shape in ((reference, (3,)), (apart, (1, 4, 4))):
         pruned = paths.score_prune(model, score(model, shape), 0.4)
-        shares.append(path_metric(model, pruned, shape).value / path_norm(model, shape))
+        shares.append(
+            path_metric(model, pruned, shape).value / path_norm(model, shape)
+        )
     words = " and ".join(f"{share:.0%}" for share in shares)
     return observed(
-        max(shares) < 0.25, f"{words} of the path-norm", shares=words, n=2, seed=0
+        max(shares) < 0.25,
+        f"{words} of the path-norm",
+        shares=words,
+        n=2,
+        seed=0,
     )
 
 
