@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lib.paths import dag as scalar
 from lib.paths.checks import BATCHNORMS, refuse_non_finite
 from lib.paths.dag import LIMIT, Dag, Edge, Neuron
-from lib.paths.errors import TooManyPaths
+from lib.paths.errors import TooManyPaths, UnsupportedModule
 from lib.paths.sweep import check_rank, checked_shape, misfit
 from lib.paths.trace import Step, trace
 
@@ -93,17 +93,15 @@ def response(apply, shape: Sequence[int]) -> Tensor:
 
 
 def affine(build: Builder, step: Step, operands: list[Tensor]) -> Tensor:
-    """An id neuron for each entry; numbered weights tell which one is on which edge.
-
-    No edge has two: the entries of a kernel read different entries of the operand, for a border
-    that copies some is a step of its own.
-    """
+    """An id neuron for each entry; numbered weights tell which one is on which edge."""
     (x,) = operands
     weight = build.parameters(step, "weight", step.weight)
     numbered = response(
         lambda e: step.meaning.apply(e, (weight - weight.min() + 1).double()), x.shape
     )
     used = response(lambda e: step.meaning.apply(e, torch.ones_like(weight).double()), x.shape)
+    if used.max() > 1:
+        raise UnsupportedModule(f"{step.where} puts two parameters on one edge")
     bias = [None] * used[0].numel()
     if step.bias is not None:
         b = build.parameters(step, "bias", step.bias)
