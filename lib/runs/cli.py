@@ -1,4 +1,4 @@
-"""The command line: `python -m lib list`, `run`, `status`, `verify`."""
+"""The command line: `python -m lib list`, `run`, `status`, `verify`, `bench`."""
 
 import argparse
 import json
@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from lib.runs import locks, sweep, verifying
 from lib.runs.backends import BACKENDS, crew
+from lib.runs.benchmark import benchmark
 from lib.runs.errors import DamagedRecord, MissingRecord, Trouble
 from lib.runs.experiment import OFFICIAL, Experiment
 from lib.runs.plan import LOCAL, PREPARE, RESULTS, Plan
@@ -71,6 +72,12 @@ def parser(names: list[str]) -> argparse.ArgumentParser:
     verify_.add_argument("--device", default="cpu", help="cpu or cuda")
     verify_.add_argument("--cells", type=int, default=2, help="how many; the seed draws them")
     verify_.add_argument("--seed", type=int, default=0)
+    bench_ = command(bench, "time a cell against the ceiling of the device, and against one core")
+    bench_.add_argument("name", choices=names, metavar="NAME")
+    bench_.add_argument("--scale", default="small", help="small (the default), or paper")
+    bench_.add_argument(
+        "--device", default="auto", help="auto (a GPU if there is one), cpu or cuda"
+    )
     return top
 
 
@@ -175,6 +182,18 @@ def verify(options: argparse.Namespace, known: dict[str, Experiment]) -> int:
     """Compare; 1 if anything differs by more than it may."""
     verdicts = [verified(options, known[name]) for name in names(options, known)]
     return int(not all(verdicts))
+
+
+def bench(options: argparse.Namespace, known: dict[str, Experiment]) -> int:
+    """Print a row for one CPU core and, where there is one, for the GPU, with their ratio."""
+    torch.set_num_threads(1)
+    experiment, there = known[options.name], device(options.device)
+    config = Plan(experiment, options.scale).config
+    rows = [benchmark(experiment, config, place) for place in dict.fromkeys(("cpu", there))]
+    print(*rows, sep="\n")
+    if len(rows) > 1:
+        print(f"{there} is {rows[0].seconds / rows[1].seconds:.1f} times as fast as one core")
+    return 0
 
 
 def names(options: argparse.Namespace, known: dict[str, Experiment]) -> Iterable[str]:
