@@ -202,7 +202,7 @@ def test_every_chapter_gets_the_cell_that_fetches_the_library(repo):
     script, _ = both(repo)
     assert script.count(address.BEGIN) == 1
     assert script.index(address.BEGIN) < script.index("import math")
-    assert f"git+{address.repository(repo)}@main" in script
+    assert f'["{address.repository(repo)}", "--branch", "main", "book"]' in script
 
 
 def test_the_written_cell_does_nothing_where_the_library_is():
