@@ -685,6 +685,19 @@ def first_factor(
     return 4 * iv.mpf("2.64") / iv.sqrt(samples) * iv.sqrt(C2)
 
 
+# Four decimals do not see the 1 in d_in + 1; a network with one input does.
+single = {"n": 99 * 1281167 // 100, "B": 2.64, "kernel": 9, "d_in": 1, "d_out": 1}
+twins = {
+    False: paths.generalization_factor(depth=18, pool_types=1, **single),
+    True: paths.sharpened_generalization_factor(
+        depth=18, pool_layers=1, **single
+    ),
+}
+for sharper, twin in twins.items():
+    ours = first_factor(18, sharper=sharper, inputs=1, outputs=1)
+    assert np.isclose(float(ours.mid), twin, rtol=1e-12)
+
+
 def table_2(K):
     def holds(case):
         depth, column = case
