@@ -8,8 +8,13 @@ from pathlib import Path
 
 import jupytext
 import pytest
+from hypothesis import settings
 
 import pairs
+
+# A busy machine is no bug: no test fails for being slow, and each run draws the same examples.
+settings.register_profile("book", deadline=None, derandomize=True)
+settings.load_profile("book")
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = f"""\
