@@ -15,7 +15,44 @@ from lib.maxpool.capacity import (
     vc_dimension,
     weighted_network,
 )
+from lib.maxpool.dynamics import (
+    Hyperparameters,
+    descended_outer,
+    first_layer,
+    halves,
+    hyperparameters,
+    initial_network,
+    layerwise_gradient_descent,
+    lucky,
+    lucky_probability,
+    max_margin_outer,
+)
+from lib.maxpool.learners import (
+    conv_pool,
+    max_margin,
+    mlp,
+    mlp_width,
+)
+from lib.maxpool.lemmas import (
+    Lottery,
+    class_fractions,
+    lemma_slacks,
+    lottery,
+)
+from lib.maxpool.margin import (
+    exact_risk,
+    margin_vector,
+    max_margin_linear,
+    partial_luck,
+    real_complexity,
+    solved_margin,
+    support_margin,
+)
 from lib.maxpool.network import MaxPoolNet, exact_patches, pooled
+from lib.maxpool.subsets import (
+    outputs,
+    ranking,
+)
 from lib.maxpool.task import (
     PatternTask,
     Sample,
@@ -27,19 +64,44 @@ from lib.maxpool.task import (
 )
 
 __all__ = [
+    "Hyperparameters",
+    "Lottery",
     "MaxPoolNet",
     "PatternTask",
     "Sample",
+    "class_fractions",
+    "conv_pool",
+    "descended_outer",
     "exact_patches",
+    "exact_risk",
+    "first_layer",
+    "halves",
+    "hyperparameters",
+    "initial_network",
     "interpolating_network",
+    "layerwise_gradient_descent",
+    "lemma_slacks",
+    "lottery",
+    "lucky",
+    "lucky_probability",
     "malicious_erm",
     "malicious_error",
+    "margin_vector",
+    "max_margin",
+    "max_margin_linear",
+    "max_margin_outer",
     "meets",
+    "mlp",
+    "mlp_width",
     "noise_ball",
     "noise_radius",
+    "outputs",
+    "partial_luck",
     "pattern_sets",
     "pooled",
     "present",
+    "ranking",
+    "real_complexity",
     "rotated",
     "rotation",
     "seen",
@@ -47,6 +109,8 @@ __all__ = [
     "shattering_network",
     "shattering_points",
     "shattering_weights",
+    "solved_margin",
+    "support_margin",
     "unseen_probability",
     "vc_dimension",
     "weighted_network",
