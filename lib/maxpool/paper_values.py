@@ -1,7 +1,7 @@
 """Test errors in the figures of Brutzkus & Globerson 2021, read off the plots by eye: ± 0.01.
 
 Keys are learners, then training sizes (Figure 5: numbers of patches).  What the plots do not show
-clearly is left out.  These are numbers to draw beside ours, and no check rests on them.
+clearly is left out.  A comparison must allow for the reading.
 """
 
 READING = 0.01  # how far a reading may be off
