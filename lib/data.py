@@ -6,7 +6,7 @@ Every loader returns :class:`Images`, split at random by the generator it is giv
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -67,7 +67,18 @@ def digits(
     return _split(pixels, bunch.target, generator, test, standardise, dtype, device)
 
 
-def mnist(
+def mnist(generator: torch.Generator, **options: Any) -> Images:
+    """70,000 handwritten digits of 28 by 28 pixels; options as of :func:`downloaded`."""
+    return downloaded(MNIST, generator, **options)
+
+
+def cifar10(generator: torch.Generator, **options: Any) -> Images:
+    """60,000 colour photographs of 32 by 32 pixels in ten classes; options as of `downloaded`."""
+    return downloaded(CIFAR10, generator, **options)
+
+
+def downloaded(
+    source: Source,
     generator: torch.Generator,
     *,
     folder: Path | str | None = None,
@@ -76,29 +87,15 @@ def mnist(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> Images:
-    """70,000 handwritten digits of 28 by 28 pixels, downloaded once, to ``folder``.
+    """A data set of OpenML, downloaded once, to ``folder`` (scikit-learn's own by default).
+
+    The split is ours, at random: the downloads do not mark the usual test images.  Pixels, ``test``
+    and ``standardise`` are as of :func:`digits`.
 
     Raises ConnectionError when the data is neither in ``folder`` nor to be had, and ValueError
     when what arrives is not this data set.
     """
-    pixels, target = _download(MNIST, folder)
-    return _split(pixels, target, generator, test, standardise, dtype, device)
-
-
-def cifar10(
-    generator: torch.Generator,
-    *,
-    folder: Path | str | None = None,
-    test: int = 10_000,
-    standardise: bool = True,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str = "cpu",
-) -> Images:
-    """60,000 colour photographs of 32 by 32 pixels in ten classes, as :func:`mnist`.
-
-    The split is ours, at random: the download does not mark the usual test images.
-    """
-    pixels, target = _download(CIFAR10, folder)
+    pixels, target = _download(source, folder)
     return _split(pixels, target, generator, test, standardise, dtype, device)
 
 

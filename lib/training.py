@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
+REACH = 4  # pixels by which the augmentation shifts an image at most
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -66,22 +68,26 @@ def train(
 
     ``epochs`` is the part of the schedule to run (all of it by default); the momentum starts at
     zero.  Each parameter in ``masks`` is multiplied by its mask after every step, so that pruned
-    weights stay exactly zero.  ``generator`` draws the augmentation.
+    weights stay exactly zero.  ``generator`` draws the augmentation, an epoch at a time: within an
+    epoch nothing waits for a GPU.
 
-    Raises ValueError when a batch is larger than the data.
+    Raises ValueError when a batch is larger than the data, or the augmentation has no generator.
     """
     if schedule.batch > len(x):
         raise ValueError(f"batch = {schedule.batch} of {len(x)} images: choose at most {len(x)}")
-    masks = list(masks)
+    if schedule.augment and generator is None:
+        raise ValueError("the schedule augments the images: pass generator=torch.Generator()")
+    masks, order = list(masks), order.to(x.device)
     hold(masks)
     options = {"momentum": schedule.momentum, "weight_decay": schedule.weight_decay}
     optimiser = torch.optim.SGD(model.parameters(), lr=schedule.rate, **options)
     steps = len(x) // schedule.batch
     for epoch in range(schedule.epochs) if epochs is None else epochs:
         model.train()
+        drawn = moves(len(x), generator, device=x.device) if schedule.augment else None
         for step, batch in enumerate(order[epoch].split(schedule.batch)[:steps]):
             optimiser.param_groups[0]["lr"] = schedule.rate_at(epoch + step / steps)
-            seen = moved(x[batch], generator) if schedule.augment else x[batch]
+            seen = x[batch] if drawn is None else moved(x[batch], drawn[:, batch])
             optimiser.zero_grad()
             loss(model(seen), y[batch]).backward()
             optimiser.step()
@@ -111,15 +117,31 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor, *, batch: int = 1000) -> Te
     return (guesses.reshape(len(y), -1) == y[:, None]).to(torch.float64).mean(0)
 
 
-def moved(x: Tensor, generator: torch.Generator | None, reach: int = 4) -> Tensor:
-    """Shift each image by up to ``reach`` pixels, bringing in zeros, and mirror half of them."""
+def moves(
+    images: int,
+    generator: torch.Generator,
+    *,
+    reach: int = REACH,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Draw how each image moves: pixels down and right, from -reach to reach, and 1 to mirror it.
+
+    Shape (3, images), int64.  Drawn on the generator's device and sent on in one piece, which
+    nothing waits for.
+    """
+    where = {"generator": generator, "device": generator.device}
+    shifts = torch.randint(-reach, reach + 1, (2, images), **where)
+    mirror = torch.randint(2, (1, images), **where)
+    return torch.cat((shifts, mirror)).to(device, non_blocking=True)
+
+
+def moved(x: Tensor, moves: Tensor, *, reach: int = REACH) -> Tensor:
+    """Shift the images (N, C, H, W) as :func:`moves` says, bringing in zeros, and mirror them."""
     n, _, h, w = x.shape
-    down, right = torch.randint(2 * reach + 1, (2, n, 1), generator=generator).to(x.device)
-    mirror = torch.randint(2, (n, 1), generator=generator).to(x.device).bool()
+    down, right, mirror = moves[..., None]
     rows, columns = torch.arange(h, device=x.device), torch.arange(w, device=x.device)
-    columns = torch.where(mirror, columns.flip(0), columns)
+    rows = rows + reach - down
+    columns = torch.where(mirror.bool(), columns.flip(0), columns) + reach - right
     image = torch.arange(n, device=x.device)[:, None, None]
     channels_last = pad(x, (reach,) * 4).movedim(1, -1)
-    return channels_last[image, (down + rows)[:, :, None], (right + columns)[:, None]].movedim(
-        -1, 1
-    )
+    return channels_last[image, rows[:, :, None], columns[:, None]].movedim(-1, 1)

@@ -80,7 +80,7 @@ def test_the_sharpened_constant_by_hand(pool_layers, exponential):
 
 def test_the_factor_is_linear_in_the_lipschitz_constant_and_the_radius():
     one = generalization_factor(100, 1, 3, 2, 1, 5, 2)
-    assert generalization_factor(100, 1, 3, 2, 1, 5, 2, L=2, r=7) == pytest.approx(14 * one)
+    assert generalization_factor(100, 1, 3, 2, 1, 5, 2, G=2, r=7) == pytest.approx(14 * one)
     assert generalization_factor(400, 1, 3, 2, 1, 5, 2) == pytest.approx(one / 2)
 
 

@@ -1,12 +1,15 @@
 """How fast a cell runs, against what its device can do."""
 
+import numpy as np
 import pytest
 import torch
 
 import sweeps
 from lib.runs import benchmark as bench
+from lib.runs import records
 from lib.runs.cli import main
 from lib.runs.experiment import Experiment, Scale
+from lib.runs.plan import Plan
 
 
 def experiment(flops):
@@ -41,3 +44,29 @@ def test_the_command_prints_a_row_for_one_core(capsys):
         == 0
     )
     assert capsys.readouterr().out.startswith("cpu: row 0, column 0: ")
+
+
+def test_the_fastest_of_a_few_runs_counts_and_slow_ones_are_not_repeated(monkeypatch):
+    times = iter([3.0, 1.0, 2.0, 0.5])
+    monkeypatch.setattr(bench, "clocked", lambda run, device: next(times))
+    assert bench.fastest(print, "cpu", repeats=3) == 1.0
+    assert bench.fastest(print, "cpu", repeats=3, patience=0.5) == 0.5
+
+
+def test_a_kept_row_joins_the_record_and_is_listed(tmp_path, capsys):
+    def run(*words):
+        return main(sweeps.EXPERIMENTS, [*words, "--folder", str(tmp_path)])
+
+    assert run("bench", "quick", "--device", "cpu", "--keep") == 1  # nothing to keep it in
+    assert run("run", "quick", "--scale", "small", "--jobs", "1") == 0
+    plan = Plan(sweeps.EXPERIMENTS["quick"], "small", folder=tmp_path)
+    before = records.read_plan(plan)
+    capsys.readouterr()
+    assert run("bench", "quick", "--device", "cpu", "--keep") == 0
+    (row,) = capsys.readouterr().out.splitlines()
+    after = records.read_plan(plan)
+    assert after.info.keys() - before.info.keys() == {"bench"}
+    assert all(np.array_equal(after[name], before[name]) for name in before.arrays)
+    assert plan.current()
+    assert run("list") == 0
+    assert f"costliest cell on {row}" in capsys.readouterr().out

@@ -204,3 +204,9 @@ def test_a_damaged_record_gets_a_line_and_the_others_none(start, tmp_path):
     assert len(path.read_bytes()) == 1000
     assert finished(start("run", "large", "--jobs", 1))[0] == 0  # it is computed again
     assert store.read(path)[0]["experiment"] == "large"
+
+
+def test_a_reader_that_leaves_gets_no_traceback(start):
+    runner = start("status")
+    runner.stdout.close()
+    assert (runner.wait(DEADLINE), runner.stderr.read()) == (141, "")

@@ -1,11 +1,13 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from lib import training
 from lib.nets import small_resnet, split_state
-from lib.training import Schedule, accuracy, hold, loss, moved, orders, train
+from lib.training import Schedule, accuracy, hold, loss, moved, moves, orders, train
 
 
 def seeded(seed=0):
@@ -164,19 +166,66 @@ def test_hold_multiplies_in_place():
 
 
 def test_moved_images_are_shifted_or_mirrored_copies():
-    x = torch.arange(1.0, 2 * 3 * 5 * 6 + 1).reshape(2, 3, 5, 6).expand(2, 3, 5, 6)
-    x = x.repeat(20, 1, 1, 1)
-    for before, after in zip(x, moved(x, seeded(), reach=2), strict=True):
-        assert any(torch.equal(after, candidate) for candidate in shifts(before, 2))
+    x = torch.arange(1.0, 2 * 3 * 5 * 6 + 1).reshape(2, 3, 5, 6).repeat(20, 1, 1, 1)
+    after = moved(x, moves(len(x), seeded(), reach=2), reach=2)
+    for image, other in zip(x, after, strict=True):
+        assert any(torch.equal(other, candidate) for candidate in shifts(image, 2))
+
+
+def test_a_move_is_down_right_and_then_a_mirror():
+    x = torch.tensor([[0.0, 1, 2], [3, 4, 5], [6, 7, 8]]).expand(2, 1, 3, 3)
+    plain, mirrored = moved(x, torch.tensor([[1, 1], [-2, -2], [0, 1]]), reach=2)
+    shifted = torch.tensor([[0.0, 0, 0], [2, 0, 0], [5, 0, 0]])  # down by 1, left by 2
+    assert torch.equal(plain[0], shifted)
+    assert torch.equal(mirrored[0], shifted.flip(-1))
+
+
+def test_all_moves_are_drawn_and_only_those():
+    shifts, mirror = moves(2000, seeded(), reach=2).split((2, 1))
+    assert shifts.unique().tolist() == [-2, -1, 0, 1, 2]
+    assert mirror.unique().tolist() == [0, 1]
+    assert not torch.equal(shifts[0], shifts[1])
 
 
 def test_zero_reach_only_mirrors_and_does_both():
     x = torch.arange(12.0).reshape(1, 1, 3, 4).repeat(20, 1, 1, 1)
-    mirrored = [torch.equal(a, x[0].flip(-1)) for a in moved(x, seeded(), reach=0)]
-    kept = [torch.equal(a, x[0]) for a in moved(x, seeded(), reach=0)]
+    after = moved(x, moves(20, seeded(), reach=0), reach=0)
+    mirrored = [torch.equal(a, x[0].flip(-1)) for a in after]
+    kept = [torch.equal(a, x[0]) for a in after]
     assert any(mirrored)
     assert any(kept)
     assert all(a != b for a, b in zip(mirrored, kept, strict=True))
+
+
+AUGMENTED = replace(SCHEDULE, augment=True)
+
+
+def test_the_generator_decides_the_moves_of_every_epoch():
+    first, again, other = (network() for _ in range(3))
+    for model, seed in ((first, 5), (again, 5), (other, 6)):
+        run(model, AUGMENTED, generator=seeded(seed))
+    weights = [model.conv1.weight for model in (first, again, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_an_image_keeps_its_move_whatever_the_batch(monkeypatch):
+    """The loop hands each image its own column of the epoch's moves."""
+    seen = []
+    monkeypatch.setattr(training, "moved", lambda x, moves: seen.append((x, moves)) or x)
+    x, y = problem()
+    order = orders(len(x), 1, seeded(3))
+    list(train(network(), x, y, replace(AUGMENTED, epochs=1), order, generator=seeded(5)))
+    drawn, batches = moves(len(x), seeded(5)), order[0].split(16)[:2]
+    assert len(seen) == 2
+    for (images, columns), batch in zip(seen, batches, strict=True):
+        assert torch.equal(images, x[batch])
+        assert torch.equal(columns, drawn[:, batch])
+
+
+def test_augmentation_without_a_generator_is_refused():
+    with pytest.raises(ValueError, match="pass generator="):
+        run(network(), AUGMENTED)
 
 
 def shifts(image, reach):

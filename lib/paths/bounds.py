@@ -79,12 +79,12 @@ def generalization_factor(
     pool_types: int,
     d_in: int,
     d_out: int,
-    L: float = 1,  # noqa: N803
+    G: float = 1,  # noqa: N803
     r: float = 1,
 ) -> float:
-    """(4B/√n) L r C, C² = D ln((3+2P)K) + ln((3+2P)/(1+P) (d_in+1) d_out) (authors' code).
+    """(4B/√n) G r C, C² = D ln((3+2P)K) + ln((3+2P)/(1+P) (d_in+1) d_out) (authors' code).
 
-    The expected generalization gap of n samples in [−B, B]^d_in, B ≥ 1, for an L-Lipschitz loss and
+    The expected generalization gap of n samples in [−B, B]^d_in, B ≥ 1, for a G-Lipschitz loss and
     ‖Φ‖₁ ≤ r. depth D; kernel K: the largest pooling window; pool_types P: the kinds of pooling.
     """
     check_positive(n=n, B=B, depth=depth, kernel=kernel, d_in=d_in, d_out=d_out)
@@ -92,7 +92,7 @@ def generalization_factor(
     spread = 3 + 2 * pool_types
     c2 = depth * math.log(spread * kernel)
     c2 += math.log(spread / (1 + pool_types) * (d_in + 1) * d_out)
-    return 4 * B / math.sqrt(n) * L * r * math.sqrt(c2)
+    return 4 * B / math.sqrt(n) * G * r * math.sqrt(c2)
 
 
 def sharpened_generalization_factor(
@@ -103,13 +103,13 @@ def sharpened_generalization_factor(
     pool_layers: int,
     d_in: int,
     d_out: int,
-    L: float = 1,  # noqa: N803
+    G: float = 1,  # noqa: N803
     r: float = 1,
 ) -> float:
-    """(4B/√n) L r C, C² = D ln 3 + M ln K + ln((d_in+1) d_out), M pooling layers (as above)."""
+    """(4B/√n) G r C, C² = D ln 3 + M ln K + ln((d_in+1) d_out), M pooling layers (as above)."""
     check_positive(n=n, B=B, depth=depth, kernel=kernel, d_in=d_in, d_out=d_out)
     c2 = depth * math.log(3) + pool_layers * math.log(kernel) + math.log((d_in + 1) * d_out)
-    return 4 * B / math.sqrt(n) * L * r * math.sqrt(c2)
+    return 4 * B / math.sqrt(n) * G * r * math.sqrt(c2)
 
 
 def check_positive(**values: float) -> None:

@@ -66,10 +66,9 @@ def depth_study(
     for depth in depths:
         parts = []
         for streams in _split(_streams(seeds, generator), at_once or seeds):
-            x = _stacked(_uniform, (width, inputs), streams).to(device, dtype)
-            pairs = _layers(depth, width, streams, noise, ordered)
-            layers = (pair.to(device, dtype) for pair in pairs)
-            parts.append(_bounds(layers, x, ordered))
+            x = _stacked(_uniform, (width, inputs), streams, device).to(dtype)
+            pairs = _layers(depth, width, streams, noise, ordered, device)
+            parts.append(_bounds((pair.to(dtype) for pair in pairs), x, ordered))
         rows.append([torch.cat(part) for part in zip(*parts, strict=True)])
     columns = [torch.stack(column) for column in zip(*rows, strict=True)]
     return DepthStudy(torch.tensor(depths), *(c if log else c.exp() for c in columns))
@@ -87,12 +86,17 @@ def _split(items: list, size: int) -> Iterator[list]:
 
 
 def _layers(
-    depth: int, width: int, streams: list[torch.Generator], noise: float, ordered: bool
+    depth: int,
+    width: int,
+    streams: list[torch.Generator],
+    noise: float,
+    ordered: bool,
+    device: torch.device | str = "cpu",
 ) -> Iterator[Tensor]:
     """Layer by layer, from the input on, the matrices of both networks: (2, seeds, W, W)."""
     for _ in range(depth):
-        weight = _stacked(_normal, (width, width), streams) * width**-0.5
-        move = _stacked(_uniform, (width, width), streams)
+        weight = _stacked(_normal, (width, width), streams, device) * width**-0.5
+        move = _stacked(_uniform, (width, width), streams, device)
         factor = 1 - noise * (1 - move) / 2 if ordered else 1 + noise * move
         yield torch.stack((weight, weight * factor))
 
@@ -114,7 +118,8 @@ def _bounds(layers: Iterable[Tensor], x: Tensor, ordered: bool) -> tuple[Tensor,
         outputs_e = outputs_e + e
         size = pair.abs()
         # With the common signs, the meet is the network of the smaller weights.
-        norms, e = _balanced(torch.cat((size, size.amin(0, keepdim=True))) @ norms, (2, 3))
+        pushed = size @ norms[:2], size.amin(0, keepdim=True) @ norms[2:]
+        norms, e = _balanced(torch.cat(pushed), (2, 3))
         norms_e = norms_e + e
         lifting = None if ordered else _longer(lifting, pair)
         rows = torch.maximum(rows, size.sum(-1).amax((0, 2)))
@@ -145,17 +150,25 @@ def _distance(lifting: Tensor) -> Tensor:
     return (lifting[0] - lifting[1]).abs().sum((1, 2)).log()
 
 
-def _stacked(draw: Callable, shape: tuple[int, ...], streams: list[torch.Generator]) -> Tensor:
-    return torch.stack([draw(shape, stream) for stream in streams])
+def _stacked(
+    draw: Callable,
+    shape: tuple[int, ...],
+    streams: list[torch.Generator],
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """A draw from each stream, on the device; the host goes on drawing and does not wait."""
+    where = {"dtype": torch.float64, "device": streams[0].device}
+    draws = torch.empty(len(streams), *shape, **where)
+    for one, stream in zip(draws, streams, strict=True):
+        draw(one, generator=stream)
+    return draws.to(device, non_blocking=True)
 
 
-def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    return torch.randn(shape, generator=generator, dtype=torch.float64, device=generator.device)
+_normal = Tensor.normal_
 
 
-def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    draw = torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
-    return 2 * draw - 1
+def _uniform(into: Tensor, generator: torch.Generator) -> Tensor:
+    return into.uniform_(-1, 1, generator=generator)
 
 
 class OutputChange(NamedTuple):

@@ -9,21 +9,22 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from lib.runs import locks, sweep, verifying
 from lib.runs.backends import BACKENDS, crew
-from lib.runs.benchmark import benchmark
+from lib.runs.benchmark import Row, benchmark
 from lib.runs.errors import DamagedRecord, MissingRecord, Trouble
 from lib.runs.experiment import OFFICIAL, Experiment
-from lib.runs.plan import LOCAL, PREPARE, RESULTS, Plan
-from lib.runs.records import duration, read_plan
+from lib.runs.plan import LOCAL, RESULTS, Plan
+from lib.runs.progress import Bar
+from lib.runs.records import add, duration, read_plan
 from lib.runs.settings import parsed
 
 # For the estimates of `list`, in floating-point operations a second: what small convolutions get
 # on one core, and a guess for one data-centre GPU.
 CPU_CORE, GPU = 1e10, 1e13
 STOPPED = 130  # the exit status after Ctrl-C
+UNREAD = 141  # and of a command whose reader has left, as the shell's own commands have it
 
 Say = Callable[[str], object]
 
@@ -31,14 +32,20 @@ Say = Callable[[str], object]
 def main(known: dict[str, Experiment], arguments: Sequence[str] | None = None) -> int:
     """Run one command on these experiments, by name; returns the exit status.
 
-    It is 0, or 1 for trouble, which gets one line, or 130 after Ctrl-C.
+    It is 0, or 1 for trouble, which gets one line, or 130 after Ctrl-C, or 141 where nobody reads
+    the output to its end (``... | head -1``).
     """
     options = parser(list(known)).parse_args(arguments)
     try:
-        return options.command(options, known)
+        code = options.command(options, known)
+        sys.stdout.flush()
+        return code
     except Trouble as trouble:
         print(trouble, file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it again
+        return UNREAD
 
 
 def parser(names: list[str]) -> argparse.ArgumentParser:
@@ -78,6 +85,7 @@ def parser(names: list[str]) -> argparse.ArgumentParser:
     bench_.add_argument(
         "--device", default="auto", help="auto (a GPU if there is one), cpu or cuda"
     )
+    bench_.add_argument("--keep", action="store_true", help="in the record, for `list` to show")
     return top
 
 
@@ -91,7 +99,9 @@ def list_(options: argparse.Namespace, known: dict[str, Experiment]) -> int:
         print(f"\n{experiment.name}  ({experiment.chapter})\n    {experiment.about}")
         for scale in experiment.scales:
             print(f"    {scale:6} {estimate(experiment, scale)}")
-            print(f"           {recorded(Plan(experiment, scale, folder=options.folder))}")
+            plan = Plan(experiment, scale, folder=options.folder)
+            for line in (recorded(plan), *timed(plan)):
+                print(f"           {line}")
     return 0
 
 
@@ -116,6 +126,15 @@ def recorded(plan: Plan) -> str:
     state = "old: the code has changed since" if record.old else "current"
     made = f"recorded {record.info['made']} in {duration(record.info['seconds'])} of work"
     return f"{made} on {record.hardware}; {state}"
+
+
+def timed(plan: Plan) -> list[str]:
+    """What `bench` has measured and kept, a line for each device."""
+    try:
+        rows = read_plan(plan).info.get("bench", [])
+    except Trouble:
+        return []
+    return [f"costliest cell on {Row(**row)}" for row in rows]
 
 
 def status(options: argparse.Namespace, known: dict[str, Experiment]) -> int:
@@ -146,7 +165,8 @@ def run(options: argparse.Namespace, known: dict[str, Experiment]) -> int:
     jobs = options.jobs or (1 if plan.device.startswith("cuda") else os.cpu_count() or 1)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # how a batch system says stop
     try:
-        with crew(options.backend, jobs, options.scheduler) as workers, Bar(plan) as bar:
+        engine = crew(options.backend, jobs, options.scheduler, plan.device)
+        with engine as workers, Bar(plan) as bar:
             how = {"threads": options.threads, "again": options.again}
             sweep.run(plan, workers, **how, say=bar.say, tick=bar.tick)
     except KeyboardInterrupt:
@@ -188,11 +208,13 @@ def bench(options: argparse.Namespace, known: dict[str, Experiment]) -> int:
     """Print a row for one CPU core and, where there is one, for the GPU, with their ratio."""
     torch.set_num_threads(1)
     experiment, there = known[options.name], device(options.device)
-    config = Plan(experiment, options.scale).config
-    rows = [benchmark(experiment, config, place) for place in dict.fromkeys(("cpu", there))]
+    plan = Plan(experiment, options.scale, folder=options.folder)
+    rows = [benchmark(experiment, plan.config, place) for place in dict.fromkeys(("cpu", there))]
     print(*rows, sep="\n")
     if len(rows) > 1:
         print(f"{there} is {rows[0].seconds / rows[1].seconds:.1f} times as fast as one core")
+    if options.keep:
+        add(plan, bench=[row._asdict() for row in rows])
     return 0
 
 
@@ -221,41 +243,3 @@ def shown(path: Path) -> str:
     """A path as short as it can be."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
-
-
-class Bar:
-    """Progress in units of work, so that the time left is one also when cells differ in size."""
-
-    def __init__(self, plan: Plan):
-        flops, config = plan.experiment.flops, plan.config
-        self.cells = len(plan.cells)
-        self.work = dict(enumerate(flops(config, cell) for cell in plan.cells))
-        if plan.experiment.prepare:
-            self.work[PREPARE] = flops(config, None)
-        self.before = {index for index in self.work if plan.done(index)}
-        self.done = len(self.before - {PREPARE})
-
-    def __enter__(self) -> "Bar":
-        form = "{percentage:3.0f}% |{bar:20}| {desc} [{elapsed}, {remaining} left]"
-        slow = {} if sys.stderr.isatty() else {"mininterval": 10}
-        total, initial = sum(self.work.values()), sum(map(self.work.get, self.before))
-        self.bar = tqdm(total=total, initial=initial, desc=self.count(), bar_format=form, **slow)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.close()
-
-    def count(self) -> str:
-        """How many cells there are."""
-        return f"{self.done} of {self.cells} cells"
-
-    def say(self, text: str) -> None:
-        """Print a line that stays."""
-        self.bar.write(text, file=sys.stderr)
-
-    def tick(self, index: int) -> None:
-        """A cell is there."""
-        if index not in self.before:
-            self.done += index != PREPARE
-            self.bar.set_description_str(self.count(), refresh=False)
-            self.bar.update(self.work[index])

@@ -11,7 +11,7 @@ from lib.runs import store
 from lib.runs.codehash import code_digest
 from lib.runs.errors import MissingRecord
 from lib.runs.experiment import Experiment
-from lib.runs.plan import RESULTS, Plan
+from lib.runs.plan import LOCAL, RESULTS, Plan
 
 OLD = "The code has changed since: run the command again."
 
@@ -81,6 +81,12 @@ def read_plan(plan: Plan) -> Record:
         raise MissingRecord(
             f"{plan.experiment.name} is not recorded yet: {plan.command}"
         ) from error
+
+
+def add(plan: Plan, **info: Any) -> None:
+    """Write more about a record into it.  Raises as `read`."""
+    record = read_plan(plan)
+    store.write(plan.record, record.info | info, record.arrays, plan.folder / LOCAL)
 
 
 def duration(seconds: float) -> str:
