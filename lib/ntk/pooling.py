@@ -1,0 +1,112 @@
+"""Convolutional kernels with and without pooling, and fully connected ones, on the same images."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lib.ntk.cnn import cnn_kernel
+from lib.ntk.fcn import fcn_kernel
+from lib.ntk.spectrum import mean_predictor, spectrum
+from lib.ntk.tasks import LOADERS, SHAPE, accuracy, task
+
+ARCHITECTURES = ("FCN", "CNN-F", "CNN-P")
+
+
+@dataclass(frozen=True)
+class PoolingConfig:
+    """Which kernels on which images.  Every seed has its own training set of ``images`` images."""
+
+    sigma_w2: tuple[float, ...]
+    depths: tuple[int, ...]
+    data: str = "digits"
+    images: int = 40
+    test: int = 80
+    seeds: int = 1
+    sigma_b2: float = 0.18
+    activation: str = "erf"
+    seed: int = 0
+    dtype: torch.dtype = torch.float64
+    folder: str | None = field(default=None, metadata={"local": True})  # of downloads
+
+    def __post_init__(self) -> None:
+        if not self.sigma_w2 or not min(self.sigma_w2) > 0:
+            raise ValueError(f"sigma_w2 = {self.sigma_w2}: choose positive variances")
+        if not self.depths or min(self.depths) < 1:
+            raise ValueError(f"depths = {self.depths}: choose at least 1")
+        if self.data not in LOADERS:
+            raise ValueError(f"data = {self.data!r}: choose one of {sorted(LOADERS)}")
+
+    @classmethod
+    def small(cls, **changes: object) -> "PoolingConfig":
+        """A few digits: seconds."""
+        sizes = {"sigma_w2": (1.7476,), "depths": (1, 4), "images": 20, "test": 40}
+        return cls(**sizes | changes)
+
+
+@dataclass(frozen=True)
+class PoolingStudy:
+    """The kernel's spectrum on the training set and its predictor, (seeds,) each, float64.
+
+    ``accuracy`` is that of the mean predictor at infinite time on the test images; ``top`` is the
+    largest eigenvalue, ``bulk`` the mean of the others, ``kappa`` the largest by the smallest.
+    """
+
+    accuracy: Tensor
+    top: Tensor
+    bulk: Tensor
+    kappa: Tensor
+
+
+def pooling_study(
+    config: PoolingConfig,
+    architecture: str,
+    sigma_w2: float,
+    depth: int,
+    device: torch.device | str = "cpu",
+) -> PoolingStudy:
+    """One kernel, on the training set of each seed and against the test set."""
+    problem = task(
+        config.data,
+        config.images,
+        config.test,
+        config.seeds,
+        seed=config.seed,
+        folder=config.folder,
+        dtype=config.dtype,
+        device=device,
+    )
+    found = []
+    for x, y in zip(problem.train_x, problem.train_y, strict=True):
+        train = tangent(config, architecture, sigma_w2, depth, x, None)
+        test = tangent(config, architecture, sigma_w2, depth, problem.test_x, x)
+        right = accuracy(mean_predictor(test, train, y), problem.test)
+        found.append([right, *(float(number) for number in spectrum(train)[:3])])
+    return PoolingStudy(*torch.tensor(found, dtype=torch.float64).T)
+
+
+def tangent(
+    config: PoolingConfig,
+    architecture: str,
+    sigma_w2: float,
+    depth: int,
+    x1: Tensor,
+    x2: Tensor | None,
+) -> Tensor:
+    """The infinite tangent kernel of an architecture between flat images."""
+    kind = {"sigma_b2": config.sigma_b2, "activation": config.activation}
+    kind |= {"sigma_w2": sigma_w2, "depth": depth}
+    if architecture == "FCN":
+        return fcn_kernel(x1, x2, **kind).ntk
+    readout = {"CNN-F": "flatten", "CNN-P": "gap"}[architecture]
+    shape = SHAPE[config.data]
+    pair = [x if x is None else x.unflatten(-1, shape) for x in (x1, x2)]
+    return cnn_kernel(*pair, readout=readout, **kind).ntk
+
+
+def flops(config: PoolingConfig, architecture: str, depth: int) -> float:
+    """Worth some 300 operations for a pair of images, a pair of positions and a layer."""
+    pairs = config.images * (config.images / 2 + config.test) * config.seeds
+    _, high, wide = SHAPE[config.data]
+    positions = {"FCN": 1, "CNN-F": high * wide, "CNN-P": (high * wide) ** 2 / 2}
+    return 300.0 * pairs * positions[architecture] * depth

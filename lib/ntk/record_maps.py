@@ -1,0 +1,177 @@
+"""Accuracy over variance and depth as sweeps: from the kernels, and from trained networks."""
+
+from dataclasses import replace
+from functools import lru_cache
+
+from lib.ntk import maps, sgd_map
+from lib.ntk.maps import MapConfig
+from lib.ntk.sgd_map import SgdConfig
+from lib.ntk.tasks import Task
+from lib.runs.experiment import Arrays, Cell, Experiment, Scale
+
+CHAPTER = "ntk-trainability"
+VARIANCES = tuple(round(0.5 + 0.1 * k, 6) for k in range(26))  # 0.5 to 3
+NEEDS = "needs the download"
+
+
+# --- kernels
+
+
+def kernels_full() -> MapConfig:
+    """As in the authors' notebook, on the bundled digits: the deepest network has 105 layers."""
+    depths = (*range(10), *range(10, 106, 5))
+    return MapConfig(VARIANCES, depths, images=(256,), test=1000, seeds=3)
+
+
+def kernels_large() -> MapConfig:
+    """All digits that are not held out."""
+    depths = (0, 1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
+    return MapConfig(VARIANCES[::2], depths, images=(64, 256, 1024, 1400), test=390)
+
+
+def cifar_kernels() -> MapConfig:
+    """The notebook's grid; 10 000 images too."""
+    depths = (*range(10), *range(10, 106, 5))
+    return MapConfig(VARIANCES, depths, data="cifar10", images=(256, 10_000), test=10_000)
+
+
+def cifar_kernels_small() -> MapConfig:
+    """A few images, a coarse grid."""
+    return MapConfig.small(data="cifar10", test=1000)
+
+
+@lru_cache(maxsize=2)
+def problem(config: MapConfig, number: int, device: str) -> Task:
+    """Kept from cell to cell."""
+    return maps.images(config, number, device)
+
+
+def map_axes(config: MapConfig) -> dict[str, tuple]:
+    """The grid; each of its points holds all depths, which one recursion gives, and all seeds."""
+    return {"images": config.images, "sigma_w2": config.sigma_w2}
+
+
+def map_cell(config: MapConfig, cell: Cell, device: str, before: Arrays) -> Arrays:
+    """The arrays of :class:`lib.ntk.maps.KernelMap`: (depths, seeds, ...)."""
+    few = replace(config, images=(cell["images"],))
+    found = maps.kernel_map(few, cell["sigma_w2"], problem(few, cell["images"], device))
+    return {name: array.numpy() for name, array in vars(found).items()}
+
+
+def map_flops(config: MapConfig, cell: Cell | None) -> float:
+    """An eigendecomposition and a product for each depth, some thirty operations a layer."""
+    n = cell["images"] if cell else 0
+    every = n + config.test
+    each = 10 * n**3 + 2 * every * n**2 + 2 * every * n * 10 * 2 * len(config.times)
+    return float(config.seeds * (len(config.depths) * each + config.depths[-1] * 30 * every * n))
+
+
+# --- trained networks
+
+
+def trained_full() -> SgdConfig:
+    """The bundled digits: what two cores train in minutes."""
+    variances = tuple(round(0.5 + 2.5 * k / 15, 6) for k in range(16))
+    depths = (1, 2, 4, 8, 12, 16, 24, 32)
+    return SgdConfig(variances, depths, (8, 64, 512), test=1000, seeds=2)
+
+
+def cifar_trained() -> SgdConfig:
+    """CIFAR-10 on a GPU: wide networks, more images, longer."""
+    depths = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96)
+    sizes = {"images": 2048, "test": 10_000, "batch": 256, "width": 512, "seeds": 2}
+    return SgdConfig(VARIANCES, depths, (8, 64, 512, 4096), data="cifar10", at_once=4, **sizes)
+
+
+def cifar_trained_small() -> SgdConfig:
+    """A few images, a coarse grid."""
+    return SgdConfig.small(data="cifar10")
+
+
+@lru_cache(maxsize=1)
+def sgd_problem(config: SgdConfig, device: str) -> Task:
+    """Kept from cell to cell."""
+    return sgd_map.images(config, device)
+
+
+def sgd_axes(config: SgdConfig) -> dict[str, tuple]:
+    """The grid; each of its points holds all variances and all seeds."""
+    return {"depth": config.depths}
+
+
+def sgd_cell(config: SgdConfig, cell: Cell, device: str, before: Arrays) -> Arrays:
+    """Accuracies and error, each (sigma_w2, seeds, times)."""
+    given = sgd_problem(replace(config, at_once=1), device)
+    found = sgd_map.sgd_accuracy(config, cell["depth"], given)
+    return dict(zip(("train", "test", "error"), (a.numpy() for a in found), strict=True))
+
+
+def sgd_flops(config: SgdConfig, cell: Cell | None) -> float:
+    """The training."""
+    return sgd_map.flops(config, cell["depth"]) if cell else 0.0
+
+
+KERNELS = {
+    "chapter": CHAPTER,
+    "axes": map_axes,
+    "run_cell": map_cell,
+    "flops": map_flops,
+    # On another machine a few images fall otherwise, where the signal is at the level of rounding.
+    "atol": 0.05,
+    "rtol": 1e-3,
+}
+TRAINED = {
+    "chapter": CHAPTER,
+    "axes": sgd_axes,
+    "run_cell": sgd_cell,
+    "flops": sgd_flops,
+    "batch": "at_once",
+    "atol": 0.1,  # training amplifies the last bits, most of all in the chaotic phase
+    "rtol": 0.1,
+}
+EXPERIMENTS = (
+    Experiment(
+        name="kernel-map",
+        about="Accuracy and spectrum of infinitely wide networks on digits, by variance and depth.",
+        scales={
+            "small": Scale(MapConfig.small),
+            "paper": Scale(
+                kernels_full,
+                "The bundled digits stand for CIFAR-10, which needs a download "
+                "(kernel-map-cifar10).",
+            ),
+        },
+        **KERNELS,
+    ),
+    Experiment(
+        name="kernel-map-large",
+        about="The same, by the number of training images, up to all digits not held out.",
+        scales={"small": Scale(MapConfig.small), "paper": Scale(kernels_large)},
+        **KERNELS,
+    ),
+    Experiment(
+        name="kernel-map-cifar10",
+        about=f"The same on CIFAR-10, 256 and 10 000 images; {NEEDS}.",
+        scales={"small": Scale(cifar_kernels_small), "paper": Scale(cifar_kernels)},
+        **KERNELS,
+    ),
+    Experiment(
+        name="sgd-map",
+        about="Accuracy of networks trained by SGD on digits, by variance and depth.",
+        scales={
+            "small": Scale(SgdConfig.small),
+            "paper": Scale(
+                trained_full,
+                "Two CPU cores allow 256 digits, width 128 and 512 steps; CIFAR-10 and wide "
+                "networks wait for a GPU (sgd-map-cifar10).",
+            ),
+        },
+        **TRAINED,
+    ),
+    Experiment(
+        name="sgd-map-cifar10",
+        about=f"The same on CIFAR-10, with wide networks; {NEEDS}.",
+        scales={"small": Scale(cifar_trained_small), "paper": Scale(cifar_trained)},
+        **TRAINED,
+    ),
+)

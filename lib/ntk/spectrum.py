@@ -1,0 +1,127 @@
+"""What a kernel says about training: its spectrum, and the mean of the networks it trains.
+
+Gradient flow on ½‖f − y‖² from f_0 = 0 gives f_t(x) = Θ(x, X) Θ⁻¹ (I − exp(−ηΘt)) y
+(Jacot et al. 2018; Xiao, Pennington & Schoenholz 2020).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lib.ntk.errors import NotFinite, OutOfRange, ShapeMismatch
+
+
+class Spectrum(NamedTuple):
+    """Eigenvalues (*batch, m), ascending, and three numbers (*batch) about them.
+
+    lambda_bulk is the mean of all but the largest; kappa = λ_max/λ_min, inf where λ_min is not
+    above the rounding of λ_max.
+    """
+
+    lambda_max: Tensor
+    lambda_bulk: Tensor
+    kappa: Tensor
+    eigenvalues: Tensor
+
+
+def spectrum(kernel: Tensor) -> Spectrum:
+    """Of one symmetric matrix (m, m), or of a batch (*batch, m, m).
+
+    Raises ShapeMismatch if it is not square or not symmetric up to rounding, NotFinite for a NaN.
+    """
+    check_symmetric("kernel", kernel)
+    values = torch.linalg.eigvalsh(kernel)
+    largest, smallest, m = values[..., -1], values[..., 0], values.shape[-1]
+    bulk = values[..., :-1].mean(-1) if m > 1 else largest
+    safe = smallest > floor(values)[..., 0]
+    kappa = torch.where(safe, largest / torch.where(safe, smallest, 1), torch.inf)
+    return Spectrum(largest, bulk, kappa, values)
+
+
+def floor(values: Tensor) -> Tensor:
+    """Below this, an eigenvalue is rounding."""
+    return values.shape[-1] * torch.finfo(values.dtype).eps * values[..., -1:].abs()
+
+
+def max_learning_rate(ntk_train: Tensor) -> Tensor:
+    """2/λ_max, beyond which gradient descent on ½‖f − y‖² diverges; shape (*batch)."""
+    return 2 / spectrum(ntk_train).lambda_max
+
+
+def mean_predictor(
+    ntk_test_train: Tensor,
+    ntk_train: Tensor,
+    y: Tensor,
+    t: float | Tensor | None = None,
+    eta: float | Tensor = 1.0,
+    *,
+    discrete: bool = False,
+) -> Tensor:
+    """Mean output of infinitely wide networks trained on y for a time t, from f_0 = 0.
+
+    Args:
+        ntk_test_train: (*batch, N, m); the training kernel itself gives the training outputs.
+        ntk_train: (*batch, m, m), symmetric and positive semi-definite.
+        y: labels (m,) or (*batch, m, k), centred as f_0 is.
+        t: time of the flow with rate eta, ≥ 0: a number, or a tensor of times; None means the
+            limit, in which directions of eigenvalues below rounding are not learned.
+        eta: learning rate for the loss ½ Σ (f − y)².
+        discrete: t counts steps of gradient descent with step eta, instead of time.
+
+    Returns:
+        (*t.shape, *batch, N) or (*t.shape, *batch, N, k).
+
+    Raises ShapeMismatch, NotFinite, and OutOfRange for t < 0.
+    """
+    check_symmetric("ntk_train", ntk_train)
+    check_fit(ntk_test_train, ntk_train, y)
+    values, vectors = torch.linalg.eigh(ntk_train)
+    labels = y[:, None] if y.ndim == 1 else y
+    inside = vectors.mT @ labels
+    shares = learned(values, t, eta, discrete)[..., None]
+    out = (ntk_test_train @ vectors) @ (shares * inside)
+    return out[..., 0] if y.ndim == 1 else out
+
+
+def learned(
+    values: Tensor, t: float | Tensor | None, eta: float | Tensor, discrete: bool
+) -> Tensor:
+    """(1 − exp(−ηλt))/λ or (1 − (1 − ηλ)^t)/λ, of shape (*t.shape, *batch, m)."""
+    safe = torch.where(values > floor(values), values, 1)
+    zero = values <= floor(values)
+    if t is None:
+        return torch.where(zero, 0, 1 / safe)
+    t = torch.as_tensor(t, dtype=values.dtype, device=values.device)
+    if not bool((t >= 0).all()):
+        raise OutOfRange(f"t = {t.tolist()}; times are ≥ 0")
+    t = t.reshape(*t.shape, *[1] * values.ndim)
+    grown = 1 - (1 - eta * safe) ** t if discrete else -torch.expm1(-eta * safe * t)
+    return torch.where(zero, eta * t, grown / safe)
+
+
+def check_symmetric(name: str, kernel: Tensor) -> None:
+    if not isinstance(kernel, Tensor) or not kernel.is_floating_point():
+        raise TypeError(f"{name} must be a floating-point tensor")
+    if kernel.ndim < 2 or kernel.shape[-1] != kernel.shape[-2] or 0 in kernel.shape:
+        raise ShapeMismatch(f"{name} has shape {tuple(kernel.shape)}; it must be square")
+    if not bool(torch.isfinite(kernel).all()):
+        raise NotFinite(f"{name} has a NaN or an infinity; a shallower network may help")
+    skew, size = (kernel - kernel.mT).abs().amax(), kernel.abs().amax()
+    if float(skew) > 1e4 * torch.finfo(kernel.dtype).eps * float(size):
+        raise ShapeMismatch(f"{name} is not symmetric: entries differ by {float(skew):.1e}")
+
+
+def check_fit(test: Tensor, train: Tensor, y: Tensor) -> None:
+    m = train.shape[-1]
+    if test.ndim < 2 or test.shape[-1] != m:
+        raise ShapeMismatch(f"ntk_test_train has shape {tuple(test.shape)}; its last must be {m}")
+    if y.shape[0 if y.ndim == 1 else -2] != m:
+        raise ShapeMismatch(f"y has shape {tuple(y.shape)}; it needs {m} labels")
+    for name, x in (("ntk_test_train", test), ("y", y)):
+        if not bool(torch.isfinite(x).all()):
+            raise NotFinite(f"{name} has a NaN or an infinity")
+        if (x.dtype, x.device) != (train.dtype, train.device):
+            raise ShapeMismatch(f"{name} is {x.dtype} on {x.device}, not like ntk_train")
