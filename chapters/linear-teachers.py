@@ -10,12 +10,12 @@
 # (linear-teachers)=
 # # Why a wide network draws a straight line
 #
-# *The executable companion of* "Towards Understanding Learning in Neural Networks with Linear Teachers" {cite:p}`sarussi2021linear` (arXiv 2101.02533).
+# *The executable companion of* "Towards Understanding Learning in Neural Networks with Linear Teachers" {cite:p}`lt-sarussi2021linear` (arXiv 2101.02533).
 #
 # :::{tally}
 # :::
 #
-# **Three questions.** Does training find a global minimum when the data are linearly separable and the network is not linear? Why is the boundary that it finds nearly a hyperplane? And which hyperplane is it?
+# **Three questions.** Does training drive the loss to zero when the data are linearly separable and the network is not linear? Why is the boundary that it finds nearly a hyperplane? And which hyperplane is it?
 #
 # **After this chapter you can** carry a perceptron proof over to the cross-entropy, and say what the change costs; bound the probability that a network differs from a line by the radius of two clusters; recognise the regime in which neurons move in lock-step; and compute the line in the limit, which is not the one with the largest margin.
 #
@@ -95,7 +95,7 @@ use_style()
 # %% [markdown]
 # ## Same data, two starts, two boundaries
 #
-# A *linear teacher* labels points by the side of a hyperplane on which they lie. The student is a network with $2k$ hidden neurons that could draw far more complicated boundaries. {numref}`fig-teachers-hero` trains it twice on the same points, until it fits them to a loss that is zero for all purposes. The two runs differ only in the size of the neurons at the start.
+# A *linear teacher* labels points by the side of a hyperplane on which they lie. The student is a network with $2k$ hidden neurons that could draw far more complicated boundaries. {numref}`fig-teachers-hero` trains it twice on the same points, until it fits them to a loss that is zero for all purposes. The two runs differ only in the length of the neurons at the start. Each step of descent is divided by the loss, which keeps training from slowing down as the loss gets small; we call such steps *loss-normalised*.
 
 # %% tags=["remove-output"]
 def seeded(seed):
@@ -267,7 +267,7 @@ check(
 # :::
 #
 # :::{prf:proof}
-# Let $O(x)>0$. To differ at $x$ takes $E(x)\le-O(x)<0$, and at $-x$ it takes $E(x)=E(-x)\ge O(x)>0$. For the last statement, pair each $x$ with $-x$.
+# $O(x)$ is a positive multiple of $\kappa\cdot x$, and where $|E|<|O|$ the sum has the sign of $O$. Let $O(x)>0$; else exchange $x$ and $-x$. To differ at $x$ takes $E(x)\le-O(x)<0$, and at $-x$ it takes $E(x)=E(-x)\ge O(x)>0$. For the last statement, pair each $x$ with $-x$.
 # :::
 
 # %%
@@ -301,7 +301,7 @@ print(f"{int(bent.sum())} of {len(circle)} directions differ, no two opposite")
 # %% [markdown]
 # ## A perceptron proof for the cross-entropy
 #
-# Why does training fit the data at all? The perceptron proof follows two quantities: the inner product of the weights with a solution, which grows with every update, and the norm of the weights, which grows slowly. Here the solution is $W^*=(w^*,\dots,w^*,-w^*,\dots,-w^*)$, with $\|W^*\|=\sqrt{2k}\,\|w^*\|$, and $F=\langle W,W^*\rangle$. For the hinge loss the argument is due to {cite:t}`brutzkus2018sgd`.
+# Why does training fit the data at all? The perceptron proof follows two quantities: the inner product of the weights with a solution, which grows with every update, and the norm of the weights, which grows slowly. Here the solution is $W^*=(w^*,\dots,w^*,-w^*,\dots,-w^*)$, with $\|W^*\|=\sqrt{2k}\,\|w^*\|$, and $F=\langle W,W^*\rangle$. For the hinge loss the argument is due to {cite:t}`lt-brutzkus2018sgd`.
 #
 # :::{prf:lemma} One step
 # :label: lt-step
@@ -639,7 +639,7 @@ figure("teachers-pushes", fig)
 # :name: fig-teachers-pushes
 # :alt: The sum of the pushes against the number of steps on a logarithmic axis, from ten to eight thousand. The measured curve rises and then follows a straight line. The scaled bound is a straight line that ends at the same point.
 #
-# The pushes of a run of full-batch descent add up to a multiple of $\ln T$. The dashed line is the bound of {prf:ref}`lt-sgd`, divided by {glue:text}`shape-slack` so that it ends at the same point: right in shape, not in size.
+# The pushes of a run of full-batch descent add up to a multiple of $\ln T$. The dashed line is the bound of {prf:ref}`lt-sgd`, divided by {glue:text}`shape-slack` so that it ends at the same point: right in shape, not in size. (Its constant term makes it flatter.)
 # :::
 #
 # ### What follows
@@ -679,7 +679,7 @@ assert (sgd.mistakes.cumsum(0) <= 2 * sgd.total()).all()
 #
 # $$A_e\Bigl[\frac1{n(1-A_e)}+2k\eta v^2R^2\Bigr] .$$
 #
-# So the best epoch up to $E$ ends with a loss of $O(\log(E)/E)$ for fixed $n$: stochastic descent finds a global minimum.
+# So the best epoch up to $E$ ends with a loss of $O(\log(E)/E)$ for fixed $n$: stochastic descent comes as close as we like to the infimum 0 of the loss.
 # :::
 #
 # :::{prf:proof}
@@ -837,7 +837,7 @@ check(
 # :::{prf:proposition} Dead neurons
 # :label: lt-dead
 #
-# {status}`lt-dead` For $\alpha=0$ the theorem fails. If every neuron is negative at every sample, no step moves anything: $s_t=\frac12$ for ever, and $A_T=T/2$. For $\alpha>0$, under {prf:ref}`lt-teacher`, no start stays where it is.
+# {status}`lt-dead` For $\alpha=0$ no such bound holds. If every neuron is negative at every sample, no step moves anything: $s_t=\frac12$ for ever, and $A_T=T/2$. For $\alpha>0$, under {prf:ref}`lt-teacher`, no start stays where it is.
 # :::
 #
 # :::{prf:proof}
@@ -1068,7 +1068,7 @@ check(
 # :::{prf:definition} Agreement
 # :label: lt-agreement
 #
-# The network is in the *neural agreement regime* (NAR) on a sample if, at each $x_i$, all $w_j$ are active ($w_j\cdot x_i>0$) or none is, and all $u_j$ are active or none is. Then write $a^w_i,a^u_i\in\{\alpha,1\}$ for the slopes. It is in the *perfect* one (PAR) if moreover $y_iw_j\cdot x_i>0$ and $y_iu_j\cdot x_i<0$ for all $i,j$. (These are our definitions; the paper's may have margins in them.)
+# The network is in the *neural agreement regime* (NAR) on a sample if, at each $x_i$, all $w_j$ are active ($w_j\cdot x_i>0$) or none is, and all $u_j$ are active or none is. Then write $a^w_i,a^u_i\in\{\alpha,1\}$ for the slopes. It is in the *perfect* one (PAR) if moreover $y_iw_j\cdot x_i>0$ and $y_iu_j\cdot x_i<0$ for all $i,j$. (These are our definitions; we do not know how the paper states its condition.)
 # :::
 #
 # :::{prf:theorem} Lock-step (companion version)
@@ -1172,9 +1172,9 @@ figure("teachers-neurons", fig)
 # %% [markdown]
 # :::{glue:figure} teachers-neurons
 # :name: fig-teachers-neurons
-# :alt: Two rows of four small planes, after 0, 10, 100 and 2000 steps. At the start the neurons lie all around a circle. After the small start they have gathered into two tight clusters within ten steps, and the boundary is the dashed line. After the large start they are still spread out after a hundred steps; at the end each kind lies on a wide arc of its own, and the boundary is bent.
+# :alt: Two rows of four small planes, after 0, 10, 100 and 2000 steps. At the start the neurons lie all around a circle. After the small start they have gathered into two tight clusters within ten steps, and the boundary is the dashed line. After the large start they are still spread out after a hundred steps; at the end each kind lies in a wide region of its own, and the boundary is bent.
 #
-# The neurons $w_j$ (blue) and $u_j$ (red) of {numref}`fig-teachers-hero` during training, each picture scaled to the longest neuron, with the boundary (solid) and the line of the linear part (dashed). Above, the small start: steps are soon far longer than the differences at the start. Below, the large one.
+# The neurons $w_j$ (blue) and $u_j$ (orange) of {numref}`fig-teachers-hero` during training, each picture scaled to the longest neuron, with the boundary (solid) and the line of the linear part (dashed). Above, the small start: steps are soon far longer than the differences at the start. Below, the large one.
 # :::
 
 # %% [markdown]
@@ -1221,7 +1221,7 @@ check(
 )
 
 # %% [markdown]
-# For logistic regression the limit is known {cite:p}`soudry2018implicit`: the direction of gradient descent tends to the hard-margin support vector machine. The *hard-margin SVM* of features $\varphi_i$ is the $\theta$ of least norm with $y_i\varphi_i\cdot\theta\ge1$; it is $\theta=\sum_i\lambda_iy_i\varphi_i$ with $\lambda_i\ge0$, and $\lambda_i>0$ only where equality holds.
+# For logistic regression the limit is known {cite:p}`lt-soudry2018implicit`: the direction of gradient descent tends to the hard-margin support vector machine. The *hard-margin SVM* of features $\varphi_i$ is the $\theta$ of least norm with $y_i\varphi_i\cdot\theta\ge1$; it is $\theta=\sum_i\lambda_iy_i\varphi_i$ with $\lambda_i\ge0$, and $\lambda_i>0$ only where equality holds.
 #
 # :::{prf:theorem} The limit in agreement (companion version)
 # :label: lt-nar-limit
@@ -1382,7 +1382,7 @@ check(
 # The map $(w,u)\mapsto(-u,-w)$ exchanges the constraints of $(x,1)$ and $(-x,-1)$ and keeps the norm. The solution is unique, so it is fixed by the map: $u=-w$. Then the constraints read $(1+\alpha)\,y_iw\cdot x_i\ge1$.
 # :::
 #
-# This half is where the limit has the largest margin; for gradient flow on symmetric data {cite:t}`lyu2021gradient` prove it without assuming agreement. In general the line is another one.
+# This half is where the limit has the largest margin; for gradient flow on symmetric data {cite:t}`lt-lyu2021gradient` prove it without assuming agreement. In general the line is another one.
 
 # %%
 mirrored = (
@@ -1413,7 +1413,7 @@ check(
 # :::{prf:proposition} The line for two points
 # :label: lt-two-points
 #
-# {status}`lt-two-points` Let $x_1$ be positive and $x_2$ negative, $A=\|x_1\|^2$, $B=\|x_2\|^2$ and $c=-x_1\cdot x_2$. If both entries of $\lambda$ below are positive, $\lambda\propto\bigl((1+\alpha^2)B-2\alpha c,\;(1+\alpha^2)A-2\alpha c\bigr)$, and $\kappa\propto\lambda_1x_1-\lambda_2x_2$. The ordinary SVM has $\lambda\propto(B-c,\,A-c)$.
+# {status}`lt-two-points` Let $x_1$ be positive and $x_2$ negative, $A=\|x_1\|^2$, $B=\|x_2\|^2$ and $c=-x_1\cdot x_2$. The coupled SVM has $\kappa\propto\lambda_1x_1-\lambda_2x_2$ with $\lambda\propto\bigl((1+\alpha^2)B-2\alpha c,\;(1+\alpha^2)A-2\alpha c\bigr)$, if both entries are positive. So has the ordinary SVM with $\lambda\propto(B-c,\,A-c)$, if these are.
 # :::
 #
 # :::{prf:proof}
@@ -1455,7 +1455,7 @@ check(
 # :::{prf:corollary} When it is the ordinary SVM
 # :label: lt-two-points-parallel
 #
-# {status}`lt-two-points-parallel` For $x_1,x_2$ linearly independent, the two lines are the same if and only if $c\,(A-B)\,(1-\alpha)^2=0$: orthogonal points, points of equal length, or no leak to speak of.
+# {status}`lt-two-points-parallel` Where both formulas of {prf:ref}`lt-two-points` hold, and $x_1,x_2$ are linearly independent, the two lines are the same if and only if $c\,(A-B)\,(1-\alpha)^2=0$: orthogonal points, points of equal length, or a leak of 1, that is a linear network.
 # :::
 #
 # :::{prf:proof}
@@ -1609,7 +1609,7 @@ caption("leaks-stamp", leak_record.stamp)
 # $y_iy_j\,x_i\cdot x_j\ge0$ for all $i,j$, and $x_i\ne0$.
 # :::
 #
-# The name is due to {cite:t}`phuong2021inductive`, who find two limit directions for ReLU networks on such data. It is a strong condition: centred Gaussian data violate it. It implies {prf:ref}`lt-teacher`, since $w^*=\sum_jy_jx_j$ has $y_iw^*\cdot x_i\ge\|x_i\|^2>0$ and can be scaled.
+# The name is due to {cite:t}`lt-phuong2021inductive`, who find two limit directions for ReLU networks on such data. It is a strong condition: centred Gaussian data violate it. It implies {prf:ref}`lt-teacher`, since $w^*=\sum_jy_jx_j$ has $y_iw^*\cdot x_i\ge\|x_i\|^2>0$ and can be scaled.
 #
 # :::{prf:lemma} Every step helps everybody
 # :label: lt-monotone
@@ -1742,7 +1742,7 @@ check(
 # :::
 #
 # :::{prf:proof}
-# {prf:ref}`lt-entry` and {prf:ref}`lt-monotone` give the PAR for ever, and {prf:ref}`lt-nar-limit` the limit. If $w=p-\alpha q$ were 0, then $p\cdot q=\alpha\|q\|^2\ge0$; but $p\cdot q\le0$ by {prf:ref}`lt-orthogonal`, so $q=0$, then $p=0$, and no sample would be met. The same for $u$.
+# {prf:ref}`lt-entry` and {prf:ref}`lt-monotone` give the PAR for ever, and {prf:ref}`lt-nar-limit` the limit. If $w=p-\alpha q$ were 0, then $p\cdot q=\alpha\|q\|^2\ge0$; but $p\cdot q\le0$ by {prf:ref}`lt-orthogonal`, so $q=0$, then $p=0$, and $\theta=0$ meets no constraint. The same for $u$.
 # :::
 
 # %%
@@ -1840,7 +1840,7 @@ glue("sweep-seeds", SEEDS)
 # %% [markdown]
 # :::{glue:figure} teachers-sweep
 # :name: fig-teachers-sweep
-# :alt: Three panels against the size of the start from one thousandth to twenty, for dimension 2 with leak 0.1 and dimension 20 with leaks 0.1 and 0.5. The relative radius of the clusters is below a half on average for starts up to 0.1 and above one for starts of size 20; the sign agreement falls from nearly one to between 0.4 and 0.7. The share of directions on which the network differs from a line rises on average from one to five per cent for dimension 20 with leak 0.1, and stays below two per cent in the other settings. The bands are wide.
+# :alt: Three panels against the size of the start from one thousandth to twenty, for dimension 2 with leak 0.1 and dimension 20 with leaks 0.1 and 0.5. The relative radius of the clusters is below a half on average for starts up to 0.1 and above one for starts of size 20; the sign agreement falls from nearly one to between a third and three quarters. The share of directions on which the network differs from a line rises on average from one to five per cent for dimension 20 with leak 0.1, and stays below two per cent in the other settings. The bands are wide.
 #
 # Radius of the wider cluster, sign agreement (the mean over samples of |mean sign over a cluster|; 1 is the NAR), and the share of directions on which the network differs from its own line. Lines are means over {glue:text}`sweep-seeds` samples, bands run from the lowest to the highest; 1200 steps of loss-normalised descent.
 # :::
@@ -1879,7 +1879,7 @@ check(
 )
 
 # %% [markdown]
-# {numref}`fig-teachers-starts` repeats the measurement with more samples, in three dimensions and with two gaps between the classes, from a recorded run.
+# {numref}`fig-teachers-starts` repeats the measurement with more samples, for three values of $d$ and with two gaps between the classes, from a recorded run.
 
 # %%
 start_record = read(EXPERIMENTS["starts"])
@@ -2052,7 +2052,7 @@ figure("teachers-digits", fig)
 # %% [markdown]
 # :::{glue:figure} teachers-digits
 # :name: fig-teachers-digits
-# :alt: Two panels against the size of the start. Above, the test accuracy of the network and of its line stay within about a per cent of each other, between 97 and 99 per cent. Below, the median ratio of even to odd part stays near 0.4 for every size.
+# :alt: Two panels against the size of the start. Above, the test accuracy of the network and of its line stay on average within about a per cent of each other, and above 97 per cent. Below, the median ratio of even to odd part stays near 0.4 for every size.
 #
 # Digits 3 against 8: {glue:text}`digit-train` training and {glue:text}`digit-test` test images, five starts of each size. Above: accuracy of the networks and of their lines. Below: how far the networks are from linear *functions*. Lines are means, bands run from the lowest to the highest.
 # :::
@@ -2319,6 +2319,7 @@ except NotSeparable as error:
 #
 # :::{bibliography}
 # :filter: docname in docnames
+# :keyprefix: lt-
 # :::
 #
 # **To cite this chapter**, cite the paper, and the book as in its {doc}`front page <index>`.

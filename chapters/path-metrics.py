@@ -2152,7 +2152,8 @@ for k, (way, color) in enumerate(ways.items()):
         np.median(change_record[name][:, k], axis=0)
         for name in ("observed", "certified")
     )
-    ax.loglog(moved, allowed, "-o", color=COLORS[color], label=way)
+    ax.loglog(moved, allowed, "-o", color=COLORS[color])
+    ax.loglog(66, allowed[-1], lw=0, color=COLORS[color], label=way)
     style = {"color": COLORS[color], "markerfacecolor": "none", "ms": 9}
     ax.loglog(live[way].observed, live[way].certified, "o", **style)
 ends = np.array([1, 65])
