@@ -2204,7 +2204,7 @@ assert levels_[0] < levels_[1] and moves_[0] > moves_[1]
 # :::{table} The authors' experiment and our full schedule: accuracy in per cent after finishing; ours are means over the seeds.
 # :name: table-differences
 #
-# | | the authors | ours |
+# | what | the authors | ours |
 # |---|---|---|
 # | images | ImageNet | 8×8 digits |
 # | network | ResNet-18 | small residual network, {glue:text}`full-weights` weights to prune |
