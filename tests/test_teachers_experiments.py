@@ -281,9 +281,9 @@ def test_a_record_has_a_number_for_each_cell_and_seed(name):
 # --- the benchmark
 
 
-@pytest.mark.parametrize("stochastic", [True, False])
-def test_all_ways_of_the_benchmark_compute_the_same(stochastic):
-    found = benchmark.calls((2, 3, 10, 4, 3), 12, stochastic=stochastic, some=6)
+@pytest.mark.parametrize("rule", benchmark.RULES.values(), ids=benchmark.RULES)
+def test_all_ways_of_the_benchmark_compute_the_same(rule):
+    found = benchmark.calls((2, 3, 10, 4, 3), 12, **rule, some=6)
     first, *rest = [call().view(6, 2, 3, 4) for call, _ in found.values()]
     for other in rest:
         torch.testing.assert_close(other, first)
@@ -293,5 +293,5 @@ def test_the_benchmark_prints_ratios(capsys):
     sizes = {"seeds": 2, "scales": 2, "n": 5, "d": 3, "k": 2, "steps": 2, "some": 2, "repeats": 1}
     benchmark.main([part for name, v in sizes.items() for part in (f"--{name}", str(v))])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 9
+    assert len(lines) == 13
     assert lines[2].endswith(" 1.0 times")

@@ -89,6 +89,21 @@ def test_many_runs_are_each_what_they_are_alone(chunk, stochastic):
                 )
 
 
+@pytest.mark.parametrize("stochastic", [True, False])
+def test_the_number_of_threads_changes_no_bit(stochastic):
+    x, y, _ = TeacherTask(4, 9).sample(generator(), copies=5)
+    net = initial(3, 4, generator(1), alpha=0.2, copies=(5,))
+    order = visits(9, 3, generator(2), copies=(5,)) if stochastic else None
+    found, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(train(net, x, y, 27, Descent(1.0, order=order), chunk=2).weights)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+
 def test_the_networks_at_chosen_steps_are_kept():
     history = train(NET, X, Y, 20, Descent(0.5), keep=(0, 7))
     assert history.steps == (0, 7, 20)

@@ -3,9 +3,10 @@
     python -m lib.teachers.benchmark --seeds 16 --scales 8 --steps 100
 
 All runs together, one by one through the same code, and one by one as one would write a single run
-with automatic differentiation; by stochastic and by full-batch descent.  Fastest of the
-repetitions, in rounds, so that a slow spell falls on all.  A loop takes the time of some of its
-runs, and that of the rest in proportion; ratios hardly depend on the number of steps.
+with automatic differentiation; by stochastic descent, by full-batch descent, and by that divided by
+the loss, which the chapter's sweeps use.  Fastest of the repetitions, in rounds, so that a slow
+spell falls on all.  A loop takes the time of some of its runs, and that of the rest in proportion;
+ratios hardly depend on the number of steps.
 """
 
 import argparse
@@ -22,24 +23,35 @@ from lib.teachers.task import TeacherTask
 from lib.teachers.training import train, visits
 
 ALPHA, RATE = 0.1, 1.0
+RULES = {
+    "Stochastic descent": {"stochastic": True, "normalised": False},
+    "Full-batch descent": {"stochastic": False, "normalised": False},
+    "Full-batch descent, divided by the loss": {"stochastic": False, "normalised": True},
+}
 Calls = dict[str, tuple[Callable[[], Tensor], int]]  # with how many runs each one does
 
 
-def plain_descent(net: LeakyNet, x: Tensor, y: Tensor, steps: int, order: Tensor | None) -> Tensor:
+def plain_descent(net: LeakyNet, x: Tensor, y: Tensor, steps: int, rule: Descent) -> Tensor:
     """One run, as one would write it: the weights (2, k, d) after training."""
     weights = net.weights.clone().requires_grad_()
     for step in range(steps):
-        seen = slice(None) if order is None else order[step : step + 1]
+        seen = slice(None) if rule.order is None else rule.order[step : step + 1]
         w, u = leaky_relu(weights @ x[seen].mT, ALPHA).sum(-2)
         loss = softplus(-y[seen] * net.v * (w - u)).mean()
         (gradient,) = torch.autograd.grad(loss, weights)
         with torch.no_grad():
-            weights -= RATE * gradient
+            weights -= rule.rate * (gradient / loss if rule.normalised else gradient)
     return weights.detach()
 
 
 def calls(
-    sizes: Sequence[int], steps: int, *, stochastic: bool, some: int, device: str = "cpu"
+    sizes: Sequence[int],
+    steps: int,
+    *,
+    stochastic: bool,
+    normalised: bool,
+    some: int,
+    device: str = "cpu",
 ) -> Calls:
     """The three ways, for (seeds, scales, n, d, k); a loop does only ``some`` of the runs."""
     seeds, scales, n, d, k = sizes
@@ -49,21 +61,22 @@ def calls(
     start = initial(k, d, generator, alpha=ALPHA, radius=radii, copies=(seeds, 1))
     order = visits(n, -(-steps // n), generator, copies=(seeds, 1)) if stochastic else None
 
-    def at_once() -> Tensor:
-        return train(start, x[:, None], y[:, None], steps, Descent(RATE, order=order)).weights[-1]
+    def rule(order: Tensor | None) -> Descent:
+        return Descent(RATE, normalised=normalised, order=order)
 
-    def one(run: int) -> tuple[LeakyNet, Tensor, Tensor, Tensor | None]:
+    def at_once() -> Tensor:
+        return train(start, x[:, None], y[:, None], steps, rule(order)).weights[-1]
+
+    def one(run: int) -> tuple[LeakyNet, Tensor, Tensor, int, Descent]:
         seed, scale = divmod(run, scales)
         visited = None if order is None else order[seed, 0]
-        return LeakyNet(start.weights[seed, scale], ALPHA), x[seed], y[seed], visited
+        return LeakyNet(start.weights[seed, scale], ALPHA), x[seed], y[seed], steps, rule(visited)
 
     def single(run: int) -> Tensor:
-        *sample, visited = one(run)
-        return train(*sample, steps, Descent(RATE, order=visited)).weights[-1]
+        return train(*one(run)).weights[-1]
 
     def plain(run: int) -> Tensor:
-        net, x, y, visited = one(run)
-        return plain_descent(net, x, y, steps, visited)
+        return plain_descent(*one(run))
 
     def looped(way: Callable[[int], Tensor]) -> Callable[[], Tensor]:
         return lambda: torch.stack([way(run) for run in range(some)])
@@ -107,10 +120,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sizes = [getattr(given, name) for name in defaults]
     some = min(given.some, given.seeds * given.scales)
     print(f"float64 on {given.device}, {torch.get_num_threads()} threads; {sizes=}")
-    for stochastic in (True, False):
-        found = calls(sizes, given.steps, stochastic=stochastic, some=some, device=given.device)
+    for name, rule in RULES.items():
+        found = calls(sizes, given.steps, **rule, some=some, device=given.device)
         seconds = fastest(found, given.repeats, given.device)
-        print("Stochastic descent:" if stochastic else "Full-batch descent:")
+        print(f"{name}:")
         print(*rows(seconds, given.steps), sep="\n")
 
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lib.parallel import results
 from lib.teachers.network import LeakyNet, Number
-from lib.teachers.steps import Descent, State, descend, fitting, flatten
+from lib.teachers.steps import Descent, Runs, State, descend, fitting, flatten
 
 ORDERS = ("shuffled", "cyclic", "random")
 
@@ -61,23 +62,26 @@ def train(
     """Train every network of ``net`` on inputs ``x`` (…, n, d) with labels ``y`` (…, n).
 
     All leading axes broadcast to those of ``net``.  The networks after the steps in ``keep``, and
-    after the last, are kept.  ``chunk`` runs go through the steps together; by default as many as
-    the cache of a CPU holds.  ``net`` stays as it is.
+    after the last, are kept.  ``chunk`` runs go through the steps together, on one core; by default
+    as many as stay near it, while every core has some.  ``net`` stays as it is.
     Raises as :func:`trajectory` does, or ValueError for a step to keep that is not taken.
     """
     runs = flatten(net, x, y, steps, rule)
-    wanted = {step: [] for step in sorted({*keep, steps})}
-    if min(wanted) < 0 or max(wanted) > steps:
-        raise ValueError(f"keep = {list(wanted)}: choose steps from 0 to {steps}")
+    wanted = sorted({*keep, steps})
+    if wanted[0] < 0 or wanted[-1] > steps:
+        raise ValueError(f"keep = {wanted}: choose steps from 0 to {steps}")
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk = {chunk}: choose at least 1 run")
-    for part in runs.split(chunk or fitting(runs)):
-        for state in descend(part, steps, rule):
-            if state.step in wanted:
-                wanted[state.step].append(state.weights.clone())
-    weights = torch.stack([torch.cat(parts) for parts in wanted.values()])
-    shape = (len(wanted), *net.weights.shape)
-    return History(tuple(wanted), weights.view(shape), net.alpha, net.v)
+    threads = torch.get_num_threads() if net.weights.device.type == "cpu" else 1
+    size = chunk or min(fitting(runs), -(-len(runs.weights) // threads))
+
+    def trained(part: Runs) -> Tensor:
+        states = descend(part, steps, rule)
+        return torch.stack([state.weights.clone() for state in states if state.step in wanted])
+
+    parts = list(results(trained, runs.split(size), threads))
+    weights = torch.cat(parts, 1).view(len(wanted), *net.weights.shape)
+    return History(tuple(wanted), weights, net.alpha, net.v)
 
 
 def trajectory(net: LeakyNet, x: Tensor, y: Tensor, steps: int, rule: Descent) -> Iterator[State]:
