@@ -126,7 +126,7 @@ def label_lines(ax: Axes, *, gap: float = 1.25) -> None:
         for line in lines
     ]
     for _ in range(2):  # labels change the layout, and the layout moves the line ends
-        ax.figure.draw_without_rendering()
+        ax.get_figure(root=True).draw_without_rendering()
         _place(ax, labels, gap)
 
 

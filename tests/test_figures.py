@@ -175,6 +175,16 @@ def test_labels_of_several_lines_do_not_overlap():
     assert not any(a.overlaps(b) for a, b in itertools.combinations(label_boxes(fig, ax), 2))
 
 
+def test_labels_in_a_subfigure_do_not_overlap():
+    fig = plt.figure()
+    ax = fig.subfigures(1, 2)[0].subplots()
+    for end in (1.0, 1.01, 5.0):
+        ax.plot([0, 1], [0, end], label=f"to {end}")
+    label_lines(ax)
+    boxes = label_boxes(fig, ax)
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
 def test_labels_are_in_the_colour_and_order_of_their_lines():
     fig, ax = curves()
     label_lines(ax)
