@@ -112,7 +112,7 @@ def check_unit_margin(x: Tensor, y: Tensor, w_star: Tensor) -> None:
 
 
 def sgd_bound(steps: Number, s: Setting) -> Tensor:
-    """D1: A_T ≤ max{1, (2‖w*‖²/α²)(ln T/(kv²η) + R²) + 2‖w*‖R_0/(αvη)}.
+    """D1: A_T ≤ (‖w*‖²/α²)(ln T/(kv²η) + R²) + 2‖w*‖R_0/(αvη).
 
     Holds for any rate, width, start and order of visits, and for full-batch descent, where A_T
     sums means.  Infinite for α = 0.  Raises ValueError when a T is below 1.  Source: companion.
@@ -120,7 +120,7 @@ def sgd_bound(steps: Number, s: Setting) -> Tensor:
     steps = torch.as_tensor(steps, dtype=torch.float64, device=s.radius.device)
     if bool((steps < 1).any()):
         raise ValueError(f"steps = {steps}: the bound is for at least 1")
-    return _bound(steps.log(), s).clamp(min=1)
+    return _bound(steps.log(), s)
 
 
 def hinge_bound(s: Setting) -> Tensor:
@@ -131,7 +131,7 @@ def hinge_bound(s: Setting) -> Tensor:
 def _bound(price: Number, s: Setting) -> Tensor:
     alpha = torch.as_tensor(s.alpha, dtype=torch.float64, device=s.radius.device)
     slope, per_rate = s.norm / alpha, price / (s.k * s.v**2 * s.rate)
-    bound = 2 * slope**2 * (per_rate + s.radius**2) + 2 * slope * s.start / (s.v * s.rate)
+    bound = slope**2 * (per_rate + s.radius**2) + 2 * slope * s.start / (s.v * s.rate)
     return torch.where(alpha > 0, bound, torch.inf)
 
 
