@@ -17,6 +17,7 @@ from lib.runs import codehash, locks, provenance, records, settings, store, swee
 from lib.runs.backends import crew
 from lib.runs.cli import main
 from lib.runs.errors import DamagedRecord, MissingRecord, Trouble
+from lib.runs.experiment import Scale
 from lib.runs.plan import PREPARE, Plan
 from sweeps import EXPERIMENTS, Config
 
@@ -171,6 +172,20 @@ def test_a_config_becomes_plain_data_without_places():
     assert settings.plain(Outer(place="/somewhere")) == {"part": settings.plain(Config())}
     assert settings.plain(Config())["dtype"] == "float64"
     json.dumps(settings.plain(Outer()))
+
+
+@dataclass(frozen=True)
+class Placed(Config):
+    place: str | None = field(default=None, metadata={"local": True})
+
+
+def test_where_the_data_lies_makes_no_other_run():
+    placed = replace(QUICK, scales={"paper": Scale(Placed)})
+    here, there = Plan(placed), Plan(placed, changes={"place": "/somewhere"})
+    assert there.config.place == "/somewhere"
+    assert (there.key, there.record, there.command) == (here.key, here.record, here.command)
+    other = Plan(placed, changes={"place": "/somewhere", "rows": 1})
+    assert other.command.endswith("--scale paper --set rows=1") and other.record != here.record
 
 
 @pytest.mark.parametrize(
@@ -410,6 +425,14 @@ def test_verify_accepts_what_was_recorded(copied, capsys):
     said = capsys.readouterr().out
     assert said.count("identical") == 1 + 3 * 2
     assert "quick: verified." in said
+
+
+def test_verify_is_told_where_the_data_lies(copied, capsys):
+    known = {"quick": replace(QUICK, scales={"paper": Scale(Placed)})}
+    words = ["verify", "quick", "--cells", "1", "--folder", str(copied), "--set"]
+    assert main(known, [*words, "place=/somewhere"]) == 0
+    assert main(known, [*words, "rows=1"]) != 0
+    assert "not recorded yet" in capsys.readouterr().err
 
 
 def test_verify_without_a_name_takes_all_that_is_recorded(copied, capsys):

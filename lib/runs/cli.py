@@ -67,7 +67,8 @@ def parser(names: list[str]) -> argparse.ArgumentParser:
     run_.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu or cuda")
     run_.add_argument("--seeds", type=int, help="short for --set seeds=N")
     run_.add_argument("--dtype", choices=("float32", "float64"), help="short for --set dtype=...")
-    run_.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes")
+    set_ = {"action": "append", "default": [], "metavar": "KEY=VALUE", "dest": "changes"}
+    run_.add_argument("--set", **set_)
     run_.add_argument("--jobs", type=int, help="processes here: one a core, but one on a GPU")
     run_.add_argument("--threads", type=int, default=1, help="of each process; decides last bits")
     run_.add_argument("--backend", choices=BACKENDS, default="loky", help="loky is this machine")
@@ -79,6 +80,7 @@ def parser(names: list[str]) -> argparse.ArgumentParser:
     verify_.add_argument("--device", default="cpu", help="cpu or cuda")
     verify_.add_argument("--cells", type=int, default=2, help="how many; the seed draws them")
     verify_.add_argument("--seed", type=int, default=0)
+    verify_.add_argument("--set", **set_, help="where the data is: folder=PATH")
     bench_ = command(bench, "time a cell against the ceiling of the device, and against one core")
     bench_.add_argument("name", choices=names, metavar="NAME")
     bench_.add_argument("--scale", default="small", help="small (the default), or paper")
@@ -228,7 +230,8 @@ def names(options: argparse.Namespace, known: dict[str, Experiment]) -> Iterable
 
 def verified(options: argparse.Namespace, experiment: Experiment) -> bool:
     """Whether a sample of one record comes out again."""
-    plan = Plan(experiment, options.scale, {}, device(options.device), options.folder)
+    changes = dict(map(parsed, options.changes))
+    plan = Plan(experiment, options.scale, changes, device(options.device), options.folder)
     record = read_plan(plan)
     found = verifying.verify(plan, record, options.cells, seed=options.seed)
     for part, same, difference, accepted in found:

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -61,9 +61,15 @@ class Plan:
         return code_digest(self.experiment.module)
 
     @property
+    def altered(self) -> dict[str, Any]:
+        """The changes that count: not where files lie, in fields marked ``local``."""
+        local = {f.name for f in fields(self.config) if f.metadata.get("local")}
+        return {key: value for key, value in self.changes.items() if key not in local}
+
+    @property
     def official(self) -> bool:
         """Whether this is what the book draws."""
-        return self.scale == OFFICIAL and not self.changes
+        return self.scale == OFFICIAL and not self.altered
 
     @property
     def record(self) -> Path:
@@ -72,14 +78,14 @@ class Plan:
         if self.official:
             return self.folder / chapter / f"{name}.json"
         digest = sha256(store.canonical(plain(self.config)).encode()).hexdigest()[:6]
-        suffix = f"-{digest}" if self.changes else ""
+        suffix = f"-{digest}" if self.altered else ""
         return self.folder / LOCAL / chapter / f"{name}-{self.scale}{suffix}.json"
 
     @property
     def command(self) -> str:
         """What makes this record in a fresh clone."""
         words = ["python -m lib run", self.experiment.name, "--scale", self.scale]
-        words += [f"--set {key}={_word(value)}" for key, value in self.changes.items()]
+        words += [f"--set {key}={_word(value)}" for key, value in self.altered.items()]
         return " ".join(words + (["--device", self.device] if self.device != "cpu" else []))
 
     @property

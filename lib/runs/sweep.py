@@ -169,7 +169,7 @@ def _provenance(plan: Plan, infos: Sequence[store.Info]) -> store.Info:
         "seconds": round(sum(seconds), 3),  # of one worker: workers beside each other are added
         "peak_bytes": max(info["peak_bytes"] for info in infos),
         "scale": plan.scale,
-        "changes": plain(plan.changes),
+        "changes": plain(plan.altered),
         "config": plain(plan.config),
         "seed": getattr(plan.config, "seed", None),
         "axes": plain(experiment.axes(plan.config)),
