@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_sample_images
 from torch import nn
 
 from lib.data import digits
@@ -13,6 +14,7 @@ from lib.ntk import copies, experiments, flow, maps, pooling, sgd_map, steps, ta
 from lib.ntk.experiments import live
 from lib.ntk.fcn import fcn_kernel
 from lib.ntk.flow import FlowConfig
+from lib.ntk.lanczos import krylov
 from lib.ntk.maps import MapConfig
 from lib.ntk.pooling import PoolingConfig
 from lib.ntk.recorded import EXPERIMENTS
@@ -104,6 +106,33 @@ def test_two_classes():
     found = tasks.task("digits", 30, 200, 1, classes=2)
     assert set(found.train.unique().tolist()) == set(found.test.unique().tolist()) == {0, 1}
     assert set(found.train_y.unique().tolist()) == {-0.5, 0.5}
+
+
+def test_squares_of_photographs_are_pieces_of_them_side_by_side():
+    found = tasks.photographs(seeded(), test=20, dtype=torch.float64)
+    whole = torch.cat([found.train_x, found.test_x])
+    assert whole.shape == (520, 3, 32, 32) and len(found.test_x) == 20
+    assert whole.mean().item() == pytest.approx(0, abs=1e-12)
+    assert whole.std().item() == pytest.approx(1)
+    labels = torch.cat([found.train_y, found.test_y])
+    assert labels.bincount().tolist() == [260, 260]
+    for label, picture in enumerate(load_sample_images().images):
+        mine = whole[labels == label]
+        colours = torch.tensor(picture[:416, :640], dtype=torch.float64)  # 13 by 20 squares
+        torch.testing.assert_close(
+            mine.var((0, 2, 3), correction=0) / mine[:, 0].var(correction=0),
+            colours.var((0, 1), correction=0) / colours[..., 0].var(correction=0),
+        )
+        corner = colours[32:64, 64:96].movedim(-1, 0)
+        corner = (corner - corner.mean()) / corner.std()
+        own = (mine - mine.mean((1, 2, 3), keepdim=True)) / mine.std((1, 2, 3), keepdim=True)
+        assert ((own - corner).abs().amax((1, 2, 3)) < 1e-9).sum() == 1
+
+
+def test_a_task_of_photographs_has_two_classes():
+    found = tasks.task("photographs", 30, 40, 2)
+    assert found.train_x.shape == (2, 30, 3072) and found.train_y.shape == (2, 30, 2)
+    assert set(found.test.tolist()) == {0, 1}
 
 
 @pytest.mark.parametrize(
@@ -251,7 +280,7 @@ def test_kernels_converge_at_the_inverse_root_of_the_width():
 
 def test_a_kernel_map_is_one_kernel_after_the_other():
     config = MapConfig.small(images=(40,), test=60, seeds=2, depths=(0, 3, 7), times=(2.0, 50.0))
-    problem = maps.images(config, 40)
+    problem = config.task(images=40)
     found = maps.kernel_map(config, 1.9, problem)
     kind = {"sigma_w2": 1.9, "sigma_b2": config.sigma_b2, "activation": "erf"}
     for seed in range(2):
@@ -276,6 +305,43 @@ def test_a_kernel_map_is_one_kernel_after_the_other():
                         assert float(getattr(found, name)[spot]) == pytest.approx(float(right))
 
 
+@pytest.mark.parametrize(("sigma_w2", "depth"), [(1.0, 2), (1.0, 40), (1.75, 40), (2.8, 8)])
+def test_krylov_spaces_train_as_all_eigenvectors_do(sigma_w2, depth):
+    """400 digits, both clocks to the longest time: outputs to 1e-7, with rank 100."""
+    problem, kind = tasks.task("digits", 400, 1, 2), {"sigma_w2": sigma_w2, "depth": depth}
+    train = fcn_kernel(problem.train_x, sigma_b2=0.18, activation="erf", **kind).ntk
+    values = torch.linalg.eigvalsh(train)
+    t = torch.tensor([[1.0, 64.0, 4096.0]] * 2, dtype=torch.float64)
+    eta = torch.stack([torch.full((2,), 1 / 4000).double(), 1 / values[:, -1]])[:, None, :, None]
+    exact = mean_predictor(train, train, problem.train_y, t, eta)
+    space = krylov(train, problem.train_y)
+    torch.testing.assert_close(space.values.amax((1, 2)), values[:, -1])
+    found = train @ space.coefficients(t, eta[..., None])
+    assert float((found - exact).norm() / exact.norm()) < 1e-7
+
+
+def test_a_krylov_space_can_be_everything_or_nothing():
+    """Five columns of a 12 by 12 kernel, one of them 0: the inverse, at infinite time."""
+    root = torch.randn(12, 12, generator=seeded(), dtype=torch.float64)
+    kernel, y = root @ root.T + torch.eye(12, dtype=torch.float64), inputs(12, 5)
+    y[:, 3] = 0
+    space = krylov(kernel, y)
+    long = space.coefficients(torch.tensor([1e9], dtype=torch.float64), torch.tensor(1.0))[0]
+    torch.testing.assert_close(long, torch.linalg.solve(kernel, y))
+    values = torch.linalg.eigvalsh(kernel).expand(5, 12)
+    torch.testing.assert_close(space.values[[0, 1, 2, 4]], values[:4])
+
+
+def test_a_map_of_many_images_is_that_of_few(monkeypatch):
+    config = MapConfig.small(depths=(0, 5, 24), test=100, seeds=2)
+    exact = maps.kernel_map(config, 1.9, config.task(images=150))
+    monkeypatch.setattr(maps, "WHOLE", 100)
+    found = maps.kernel_map(config, 1.9, config.task(images=150))
+    assert found.kappa.isnan().all()
+    for name in ("train", "test", "top", "bulk"):
+        torch.testing.assert_close(getattr(found, name), getattr(exact, name))
+
+
 def test_deep_networks_learn_near_the_critical_line_only():
     found = live("kernel-map", sigma_w2=(1.0, 1.75, 3.0), depths=(32,), seeds=3)
     test, train = (found[name][0, :, 0, :, 0, -2].mean(1) for name in ("test", "train"))
@@ -286,7 +352,7 @@ def test_deep_networks_learn_near_the_critical_line_only():
 
 def test_trained_networks_do_not_depend_on_which_train_together():
     config = SgdConfig.small(sigma_w2=(1.0, 1.6, 2.5), seeds=2, times=(3, 40), dtype=torch.float64)
-    problem = sgd_map.images(config, "cpu")
+    problem = config.task()
     whole = sgd_map.sgd_accuracy(config, 3, problem)
     parts = sgd_map.sgd_accuracy(replace(config, at_once=1), 3, problem)
     assert whole[0].shape == (3, 2, 2)
@@ -300,7 +366,7 @@ def test_wide_trained_networks_follow_the_kernel():
     """Full batches, width 512, n = 2: the error is the closed form's, to 0.02 of the first."""
     config = SgdConfig((1.5,), (2,), (4, 64), images=32, batch=32, width=512, seeds=2, test=100)
     config = replace(config, dtype=torch.float64, rate=0.4)
-    problem = sgd_map.images(config, "cpu")
+    problem = config.task()
     *_, error = sgd_map.sgd_accuracy(config, 2, problem)
     variance = torch.tensor([config.sigma_w2[0]] * 2, dtype=torch.float64)
     networks = sgd_map.drawn(config, 2, variance, problem)
@@ -434,6 +500,7 @@ def test_live_numbers_have_the_axes_of_a_record():
         (MapConfig.small, {"sigma_w2": (0.0,)}),
         (MapConfig.small, {"times": (0.0,)}),
         (MapConfig.small, {"images": (1,)}),
+        (MapConfig.small, {"images": ()}),
         (MapConfig.small, {"data": "letters"}),
         (SgdConfig.small, {"rate": 1.0}),
         (SgdConfig.small, {"batch": 65}),
@@ -446,6 +513,7 @@ def test_live_numbers_have_the_axes_of_a_record():
         (StepConfig.small, {"steps": 3}),
         (StepConfig.small, {"width": 0}),
         (PoolingConfig.small, {"depths": (0,)}),
+        (PoolingConfig.small, {"images": 0}),
         (PoolingConfig.small, {"sigma_w2": (-1.0,)}),
         (PoolingConfig.small, {"data": "letters"}),
     ],

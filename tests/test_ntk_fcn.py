@@ -233,9 +233,16 @@ def test_blocks_do_not_change_the_result(activation, monkeypatch):
 
 def test_threads_do_not_change_the_result(monkeypatch):
     monkeypatch.setitem(fcn.BLOCK, "cpu", 16)
-    alone = fcn_kernel(X, **PLAIN)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    assert all(map(torch.equal, alone, fcn_kernel(X, **PLAIN)))
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(fcn_kernel(X, **PLAIN))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert all(map(torch.equal, *found))
 
 
 @given(seed=st.integers(0, 10**6), activation=st.sampled_from(["relu", "erf"]))

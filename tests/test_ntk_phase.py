@@ -89,7 +89,8 @@ def test_without_bias_the_variance_may_die():
         (1.5, 0.0, 0.0, "ordered", 0.0),
         (2.0, 0.0, 1.0, "critical", math.inf),
         (2.0, 0.1, math.inf, "critical", math.inf),
-        (3.0, 0.1, math.inf, "chaotic", math.inf),
+        (3.0, 0.1, math.inf, "divergent", math.inf),
+        (3.0, 0.0, math.inf, "divergent", math.inf),
     ],
 )
 def test_relu(sigma_w2, sigma_b2, q, name, p):
@@ -97,13 +98,29 @@ def test_relu(sigma_w2, sigma_b2, q, name, p):
     assert (found.q, found.p) == (pytest.approx(q), pytest.approx(p))
     assert (found.name, found.c, found.chi_1) == (name, 1, sigma_w2 / 2)
     assert found.xi_c == (pytest.approx(-1 / math.log(0.75)) if q == 0.4 else math.inf)
+    wanted = math.inf if sigma_w2 == 2 else pytest.approx(-1 / math.log(sigma_w2 / 2))
+    assert found.xi_1 == wanted
 
 
-def test_gelu_can_have_no_fixed_point():
-    found = phase(3.0, 0.1, "gelu")
-    assert found.q == math.inf
-    assert found.name == "chaotic"
-    assert math.isnan(found.chi_1)
+@pytest.mark.parametrize(
+    ("sigma_w2", "sigma_b2", "activation"), [(2.5, 0.05, "gelu"), (1.0, 0.1, lambda z: z)]
+)
+def test_without_a_fixed_point_a_network_is_divergent(sigma_w2, sigma_b2, activation):
+    """The variance grows, and not by less from layer to layer; nothing else is said."""
+    path = trajectory(20, sigma_w2=sigma_w2, sigma_b2=sigma_b2, activation=activation, q0=1.0)
+    grown = path.q.diff()
+    assert (grown > 0.03).all()
+    assert (grown[1:] > grown[:-1] - 1e-12).all()
+    found = vars(phase(sigma_w2, sigma_b2, activation))
+    assert (found.pop("name"), found.pop("q")) == ("divergent", math.inf)
+    assert all(math.isnan(value) for value in found.values())
+
+
+def test_a_grid_through_the_end_of_the_fixed_point():
+    """GELU is ordered until its variance diverges: chaos at a fixed point never comes."""
+    found = phase(grid(1.5, 2.0, 2.5), 0.05, "gelu")
+    assert found.name.tolist() == ["ordered", "ordered", "divergent"]
+    assert found.q.isinf().tolist() == found.chi_1.isnan().tolist() == [False, False, True]
 
 
 def test_a_function_that_never_settles_is_refused():

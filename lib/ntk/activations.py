@@ -27,7 +27,7 @@ class Activation:
     function: φ itself, elementwise, for networks of finite width.
     dual_: (k, a, b, dot) → None writes T over k and Ṫ over dot; a, b broadcast against k.
     gap_: the same of gaps: (a + b)/2 − k becomes (T(a) + T(b))/2 − T, without cancellation.
-    layer_: (K, Θ, a, b, σ_w², σ_b²) → None, a whole layer in fewer passes; None if there is none.
+    layer_: (K, Θ, a, b, σ_w², σ_b², scratch) → None, a layer in fewer passes; or there is none.
     diagonal: q → (T, Ṫ) at a = b = k = q, exactly.
     growth: q → dT(q, q, q)/dq, the slope of the variance map for σ_w² = 1.
     drops: (q, d) → (T, Ṫ) at k = q minus (T, Ṫ) at k = q(1 − d), without cancellation.
@@ -152,10 +152,10 @@ def erf_gap_(gap: Tensor, a: Tensor, b: Tensor, dot: Tensor) -> None:
 
 
 def erf_layer_(
-    k: Tensor, theta: Tensor, a: Tensor, b: Tensor, sigma_w2: float, sigma_b2: float
+    k: Tensor, theta: Tensor, a: Tensor, b: Tensor, sigma_w2: float, sigma_b2: float, both: Tensor
 ) -> None:
     """A layer without extras; with f = √(2/(1+2a)), y = f f' k and Ṫ = (2/π) f f'/√(1 − y²)."""
-    both = torch.mul((2 / (1 + 2 * a)).sqrt_(), (2 / (1 + 2 * b)).sqrt_())
+    torch.mul((2 / (1 + 2 * a)).sqrt_(), (2 / (1 + 2 * b)).sqrt_(), out=both)
     k.mul_(both)
     theta.mul_(both)
     torch.addcmul(torch.ones((), dtype=k.dtype, device=k.device), k, k, value=-1, out=both)

@@ -140,52 +140,59 @@ def half_square(x: Tensor, y: Tensor, index: tuple[Tensor, ...], sign: int) -> T
 def start(block: Block, gap: Tensor, opposite: Opposite | None, grid: tuple[int, ...]) -> State:
     """After the input layer."""
     d = gap.expand(*grid, *gap.shape[-2:]).clone()
-    weight_(d, block, "w", 0)
-    turn_(d, block, 0)
+    weight_(block, "w", 0, torch.empty_like(d), d)
+    turn_(d, block, 0, torch.empty_like(d))
     unbiased = block.left.factors.turns is None and d.ndim == gap.ndim
     return State(d, 1 - d, opposite=opposite if unbiased else None)
 
 
-def weight_(m: Tensor, block: Block, name: str, layer: int) -> Tensor:
-    """Multiply m by w or u of a layer, in place."""
+def weight_(block: Block, name: str, layer: int, work: Tensor, *found: Tensor) -> None:
+    """Multiply what was found by w or u of a layer, in place. `work` is scratch."""
     a, b = (getattr(s.factors, name)[layer] for s in (block.left, block.right))
     if not isinstance(a, Tensor):
-        return m if abs(a * b - 1) < 1e-15 else m.mul_(a * b)
-    if a.shape[-1] == b.shape[-1] == 1:
-        return m.mul_((a * b)[..., None])
-    return m.mul_(along(a, block.rows)[..., None]).mul_(along(b, block.columns)[..., None, :])
+        both = a * b
+        if abs(both - 1) < 1e-15:
+            return
+    elif a.shape[-1] == b.shape[-1] == 1:
+        both = (a * b)[..., None]
+    else:
+        a, b = along(a, block.rows)[..., None], along(b, block.columns)[..., None, :]
+        both = torch.mul(a, b, out=work)
+    for m in found:
+        m.mul_(both)
 
 
 def along(x: Tensor, part: slice) -> Tensor:
     return x if x.shape[-1] == 1 else x[..., part]
 
 
-def turn_(d: Tensor, block: Block, layer: int) -> Tensor:
-    """Add 2δ²."""
+def turn_(d: Tensor, block: Block, layer: int, work: Tensor) -> None:
+    """Add 2δ². `work` is scratch."""
     if block.left.factors.turns is None:
-        return d
+        return
     sine, cosine = (x[..., block.rows, None] for x in block.left.factors.turns[layer])
     sine2, cosine2 = (x[..., None, block.columns] for x in block.right.factors.turns[layer])
-    delta = (sine * cosine2).addcmul_(cosine, sine2, value=-1)
-    return d.addcmul_(delta, delta, value=2)
+    delta = torch.mul(sine, cosine2, out=work).addcmul_(cosine, sine2, value=-1)
+    d.addcmul_(delta, delta, value=2)
 
 
-def step(block: Block, state: State, layer: int, residual: bool) -> State:
-    """One more layer, of which `layer` counts the input layer too; in place."""
-    d, tau = state.first, state.second
-    dot, work = torch.empty_like(d), torch.empty_like(d)
+def step(
+    block: Block, state: State, layer: int, residual: bool, spare: tuple[Tensor, Tensor]
+) -> State:
+    """One more layer, of which `layer` counts the input layer too; in place, with scratch."""
+    d, tau, dot, work = state.first, state.second, *spare
     kept = (d.clone(), tau - 1 + d) if residual else None
     opposite = arc_cosine(state, residual) if layer == 1 else None
     relu_gap_(d, dot, work)
-    weight_(d, block, "w", layer)
-    weight_(dot, block, "w", layer)
+    weight_(block, "w", layer, work, d, dot)
     if kept:
-        d.add_(weight_(kept[0], block, "u", layer))
-    turn_(d, block, layer)
+        weight_(block, "u", layer, work, *kept)
+        d.add_(kept[0])
+    turn_(d, block, layer, work)
     torch.sub(torch.ones((), dtype=d.dtype, device=d.device), d, out=work)
     torch.addcmul(work, tau, dot, out=tau)
     if kept:
-        tau.add_(weight_(kept[1], block, "u", layer))
+        tau.add_(kept[1])
     if opposite is not None:
         d[opposite[0].index], tau[opposite[0].index] = 1 - opposite[0].small, opposite[1]
     return State(d, tau, opposite=opposite[0] if opposite else None)
@@ -206,4 +213,4 @@ def finish(state: State, layer: int, a: Tensor, b: Tensor) -> tuple[Tensor, Tens
     k = 1 - state.first
     if layer and state.opposite is not None:
         k[state.opposite.index] = state.opposite.small
-    return k.mul_(a).mul_(b), state.second * a * b
+    return k.mul_(a).mul_(b), (state.second * a).mul_(b)

@@ -6,6 +6,7 @@ Every row is timed in interleaved rounds, so that a slow spell of the machine fa
 and its ratio is the median over the rounds. `--peer` names a Python in whose environment
 neural-tangents 0.6.5 can be imported (python 3.11, jax = jaxlib = 0.4.25, tf2jax 0.3.6,
 numpy 1.26.4, scipy 1.12.0): it runs as a second process, compiles first, and is left out without.
+Both use the cores this process may use; `taskset -c 0 python -m ...` gives one to each in turn.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -59,7 +62,13 @@ def cnn_rows(count: int = 50, size: int = 8) -> list[Row]:
     ]
 
 
-ROWS: dict[str, Callable[[], list[Row]]] = {"fcn": fcn_rows, "cnn": cnn_rows}
+def gpu_rows(count: int = 128) -> list[Row]:
+    """The network of the peer's README: 21 layers, pooled, on images of CIFAR-10's size."""
+    return [Row("cnn", (count, 3, 32, 32), 21, "relu", "float32", 0.1, "gap")]
+
+
+GPU = "cnn-gpu"  # hours on a CPU: only if asked for
+ROWS: dict[str, Callable[[], list[Row]]] = {"fcn": fcn_rows, "cnn": cnn_rows, GPU: gpu_rows}
 
 
 def call(row: Row, device: str) -> Callable[[], object]:
@@ -157,6 +166,25 @@ def described(row: Row, ours: list[float], theirs: list[float]) -> str:
     return f"{text}; peer {1e3 * min(theirs):.1f} ms, {ratio:.1f} times as long"
 
 
+def an_entry(row: Row, seconds: float) -> str:
+    """The time of an entry on this GPU, and the share of the rate at which it issues."""
+    from lib.ntk.gpu import issue_limit  # imports Triton
+
+    found = torch.cuda.get_device_properties(0)
+    entries, positions = row.inputs[0] * (row.inputs[0] + 1) / 2, math.prod(row.inputs[2:])
+    limit = issue_limit(positions, row.depth, 4 * found.multi_processor_count)
+    share = limit * entries / seconds
+    return (
+        f"    {1e3 * seconds / entries:.3f} ms an entry, {share:.0%} of the issue rate at 1.7 GHz"
+    )
+
+
+def cores() -> int | str:
+    """How many this process, and so the peer, may use."""
+    own = getattr(os, "sched_getaffinity", None)  # on Linux
+    return len(own(0)) if own else f"at most {os.cpu_count()}"
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=tuple(ROWS), action="append")
@@ -164,10 +192,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--peer", help="a Python that can import neural_tangents")
     given = parser.parse_args(arguments)
-    print(f"{torch.get_num_threads()} threads, {given.device}")
-    for name in given.only or ROWS:
+    print(f"{cores()} cores for each side, {torch.get_num_threads()} threads, {given.device}")
+    on_gpu = given.device.startswith("cuda")
+    for name in given.only or [name for name in ROWS if on_gpu or name != GPU]:
         for row in ROWS[name]():
-            print(described(row, *timed(row, given.device, given.repeats, given.peer)), flush=True)
+            ours, theirs = timed(row, given.device, given.repeats, given.peer)
+            print(described(row, ours, theirs), flush=True)
+            if name == GPU and on_gpu:
+                print(an_entry(row, min(ours)), flush=True)
 
 
 if __name__ == "__main__":

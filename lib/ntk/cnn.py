@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from itertools import combinations_with_replacement, pairwise, product
 from os import PathLike
 
@@ -27,7 +28,7 @@ from lib.ntk.checkpoint import fingerprint, kept
 from lib.ntk.errors import NotFinite, OutOfRange, ShapeMismatch
 from lib.ntk.fused import fused
 from lib.ntk.kernels import Kernels, check_depth, check_variances
-from lib.ntk.parallel import results
+from lib.parallel import results
 
 READOUTS = ("flatten", "gap")
 WORKSPACE = {"cpu": 16 << 20, "cuda": 2 << 30}  # bytes: near the cache's size; what fills a GPU
@@ -143,13 +144,25 @@ def tile(net: Network, x1: Tensor, x2: Tensor | None, elements: int) -> Tensor:
     left = side(x1, net)
     right = left if x2 is None else side(x2, net)
     offsets, weights = chosen(net.readout, left.pixels, x2 is None)
-    count = max(1, elements // (left.pixels[0].numel() * right.pixels.shape[-1]))
+    sums_of, count = block_for(net, left.pixels), len(offsets)
+    if sums_of is block:
+        count = max(1, elements // (left.pixels[0].numel() * right.pixels.shape[-1]))
     sums = sum(
-        torch.einsum("sdij,d->sij", block(net, left, right, some), weight)
+        torch.einsum("sdij,d->sij", sums_of(net, left, right, some), weight)
         for some, weight in zip(offsets.split(count), weights.split(count), strict=True)
     )
     sums = sums + sums.mT if x2 is None else sums
     return read_out(net, sums, left.mean[:, None], right.mean)
+
+
+def block_for(net: Network, pixels: Tensor) -> Callable[..., Tensor]:
+    """`block`, or on a GPU with Triton the one kernel that does the same where it can."""
+    if pixels.is_cuda and find_spec("triton"):
+        from lib.ntk import gpu
+
+        if gpu.serves(net, pixels):
+            return gpu.block
+    return block
 
 
 def chosen(readout: str, pixels: Tensor, mirror: bool) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ half; each block goes through all its layers in place, one block for each thread
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -25,8 +25,9 @@ from lib.ntk.kernels import (
     check_variances,
 )
 from lib.ntk.recursion import Block, Network, Side, finish, side, start, step, tangent_diagonal
+from lib.parallel import results
 
-BLOCK = {"cpu": 2**16, "cuda": 2**24}  # entries of a block: what the cache holds; what fills a GPU
+BLOCK = {"cpu": 2**17, "cuda": 2**24}  # entries: near the cache's size; what fills a GPU
 
 
 class Problem(NamedTuple):
@@ -87,8 +88,9 @@ def fcn_kernel(
 
     def work(block: Block) -> None:
         state = start(problem.net, block)
+        spare = torch.empty_like(state.first), torch.empty_like(state.first)
         for layer in range(depth):
-            state = step(problem.net, block, state, layer)
+            state = step(problem.net, block, state, layer, spare)
         write(problem, out, block, state, depth)
 
     spread(work, blocks(problem), x1.device)
@@ -146,6 +148,18 @@ def layers(problem: Problem, wanted: list[int]) -> Iterator[tuple[int, Kernels]]
         spread(work, list(range(len(states))), problem.left.x.device)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """For short operations, whose threads would wait for each other on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
 def prepare(
     x1: Tensor,
     x2: Tensor | None,
@@ -199,19 +213,10 @@ def blocks(problem: Problem) -> list[Block]:
 
 
 def spread(work: Callable, items: list, device: torch.device) -> None:
-    """Do the work, in as many threads as torch may use: its operations release the lock."""
+    """Do the work, in as many threads as torch may use."""
     threads = min(torch.get_num_threads(), len(items)) if device.type == "cpu" else 1
-    if threads <= 1:
-        for item in items:
-            work(item)
-        return
-
-    def guarded(item: object) -> None:
-        with torch.no_grad():
-            work(item)
-
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(guarded, items))
+    for _ in results(torch.no_grad()(work), items, max(threads, 1)):
+        pass
 
 
 def empty(problem: Problem) -> Kernels:

@@ -50,7 +50,8 @@ def relu_step(
     """Arc-cosine maps (Cho & Saul 2009) on gaps; the factor is ρ = √(a/2).
 
     gap = (ρ−ρ')² + 4ρρ'E with E = sin²(θ/2), and T's gap is ½[(ρ−ρ')² + 4ρρ'F/π] with
-    F = (π−θ)E + θ/2 − sin(θ)/2: terms of one sign, so nothing cancels when θ is small.
+    F = (π−θ)E + θ/2 − sin(θ)/2: terms of one sign. The last two cancel when θ is small, where they
+    are a share θ/(3π) of F; of the gap of nearly equal images, rounding is then about ε/θ.
     """
     gap, rest = state
     size, spread, sine, cosine, angle = work

@@ -2,7 +2,8 @@
 
 The variance map is Q(q) = σ_w² T(q, q, q) + σ_b², the correlation map C(c) = K'/q* at K = q* c, and
 χ(c) = C'(c) = σ_w² Ṫ. Ordered: χ(1) < 1 and c* = 1. Critical: χ(1) = 1. Chaotic: χ(1) > 1, c* < 1
-and χ(c*) < 1 (Xiao, Pennington & Schoenholz 2020).
+and χ(c*) < 1 (Xiao, Pennington & Schoenholz 2020). Divergent, a fourth name that is ours: Q has no
+fixed point that a variance could reach.
 
 Mehler's formula (`lib.ntk.hermite`) makes C a power series with coefficients ≥ 0, so convex on
 [0, 1]: a chaotic network whose φ is not affine has exactly one fixed point c* in [0, 1), and
@@ -22,7 +23,8 @@ from lib.ntk.activations import PI, RELU, Activation, get_activation
 from lib.ntk.errors import NotConverged, OutOfRange
 from lib.ntk.kernels import Scale, check_variances, together
 
-NAMES = np.array(["ordered", "critical", "chaotic"])
+NAMES = np.array(["ordered", "critical", "chaotic", "divergent"])
+DIVERGENT = 3  # among them
 CRITICAL = 1e-12  # |χ_1 − 1| that still counts as critical
 LARGEST = 2.0**20  # a variance that grows beyond has no fixed point
 PART = 2**12  # points at a time
@@ -32,8 +34,7 @@ PART = 2**12  # points at a time
 class Phase:
     """Where (σ_w², σ_b²) stands; floats, or float64 tensors of the shape of the variances.
 
-    q: fixed point q* of the variance; 0 or inf where that is its limit (for inf, a smooth
-        activation has no χ: NaN, and the phase counts as chaotic). ReLU with σ_w² = 2 and
+    q: fixed point q* of the variance; 0 or inf where that is its limit. ReLU with σ_w² = 2 and
         σ_b² = 0 keeps every variance: q = 1 then stands for all.
     c: stable fixed point c* of the correlation. chi_1 = χ(1); chi_c = χ(c*).
     xi_c, xi_1: −1/log χ(c*), −1/log χ(1), in layers; inf where χ = 1. xi_1 < 0 in the chaotic
@@ -43,8 +44,9 @@ class Phase:
     p: limit q*c*/(1 − χ(c*)) of the off-diagonal NTK; inf at criticality. In the ordered phase
         also the limit of the diagonal.
     curvature: C''(c*).
-    name: "ordered", "critical" or "chaotic" by χ(1); an array of names for tensors. For ReLU
-        "chaotic" means only that the variance explodes.
+    name: "divergent" where q = inf, else "ordered", "critical" or "chaotic" by χ(1); an array of
+        names for tensors. In a divergent network everything else is NaN; only for ReLU, whose c*
+        and χ do not depend on q, all fields keep their meaning, p = inf, and χ(1) = 1 is critical.
     """
 
     q: Scale
@@ -92,22 +94,29 @@ def smooth_phase(w: Tensor, b: Tensor, act: Activation) -> dict[str, Tensor]:
     lost = ~torch.isfinite(q)
     at = torch.where(lost, torch.ones_like(q), q)
     chi_1 = torch.where(lost, torch.nan, w * act.diagonal(at)[1])
-    name = 1 + (lost | (chi_1 > 1 + CRITICAL)).long() - (chi_1 < 1 - CRITICAL).long()
     d = fixed_gap(w, at, chi_1, act)
     slope, bend = act.diagonal(at)[1] - act.drops(at, d)[1], act.bend(at, d)
     chi_c = torch.where(d > 0, w * slope, chi_1)
-    p = torch.where((name == 1) | lost, torch.inf, q * (1 - d) / (1 - chi_c))
-    d = torch.where(lost, torch.nan, d)
-    curvature = torch.where(lost, torch.nan, w * at * torch.where(at > 0, bend, 0))
-    return scales(q, 1 - d, chi_1, chi_c, p, curvature, name)
+    name = named(q, chi_1)
+    p = torch.where(name == 1, torch.inf, q * (1 - d) / (1 - chi_c))
+    curvature = w * at * torch.where(at > 0, bend, 0)
+    found = scales(q, 1 - d, chi_1, chi_c, p, curvature, name)
+    return {k: torch.where(lost, torch.nan, v) for k, v in found.items()} | {"q": q, "name": name}
+
+
+def named(q: Tensor, chi_1: Tensor) -> Tensor:
+    """Indices into `NAMES`."""
+    above, below = chi_1 > 1 + CRITICAL, chi_1 < 1 - CRITICAL
+    lost = q.isinf() & (above | chi_1.isnan())
+    return torch.where(lost, DIVERGENT, 1 + above.long() - below.long())
 
 
 def relu_phase(w: Tensor, b: Tensor) -> dict[str, Tensor]:
     """χ_1 = σ_w²/2, c* = 1, and q* = σ_b²/(1 − σ_w²/2) if that is a limit at all."""
     chi = w / 2
-    name = 1 + (chi > 1 + CRITICAL).long() - (chi < 1 - CRITICAL).long()
-    keeps = torch.where(b > 0, torch.inf, 1.0)
-    q = torch.where(name == 0, b / (1 - chi), torch.where(name == 1, keeps, torch.inf))
+    keeps = (b == 0) & ((chi - 1).abs() <= CRITICAL)
+    q = torch.where(keeps, 1.0, torch.where(chi < 1 - CRITICAL, b / (1 - chi), torch.inf))
+    name = named(q, chi)
     p = torch.where(name == 0, q / (1 - chi), torch.inf)
     curvature = torch.full_like(q, torch.inf)
     found = scales(q, torch.ones_like(q), chi, chi, p, curvature, name)
@@ -118,7 +127,8 @@ def relu_phase(w: Tensor, b: Tensor) -> dict[str, Tensor]:
 def scales(
     q: Tensor, c: Tensor, chi_1: Tensor, chi_c: Tensor, p: Tensor, curvature: Tensor, name: Tensor
 ) -> dict[str, Tensor]:
-    xi_1, xi_c = (torch.where(name == 1, torch.inf, -1 / x.log()) for x in (chi_1, chi_c))
+    flat = (chi_1 - 1).abs() <= CRITICAL
+    xi_1, xi_c = (torch.where(flat, torch.inf, -1 / x.log()) for x in (chi_1, chi_c))
     xi_star = torch.where((name == 2) & (c < 1), -1 / (chi_c.log() - chi_1.log()), torch.inf)
     return {
         "q": q,

@@ -1,6 +1,6 @@
 """Convolutional kernels with and without pooling, and fully connected ones, on the same images."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -8,34 +8,22 @@ from torch import Tensor
 from lib.ntk.cnn import cnn_kernel
 from lib.ntk.fcn import fcn_kernel
 from lib.ntk.spectrum import mean_predictor, spectrum
-from lib.ntk.tasks import LOADERS, SHAPE, accuracy, task
+from lib.ntk.tasks import SHAPE, Settings, accuracy
 
 ARCHITECTURES = ("FCN", "CNN-F", "CNN-P")
 
 
-@dataclass(frozen=True)
-class PoolingConfig:
-    """Which kernels on which images.  Every seed has its own training set of ``images`` images."""
+@dataclass(frozen=True, kw_only=True)
+class PoolingConfig(Settings):
+    """Which kernels on which images."""
 
-    sigma_w2: tuple[float, ...]
-    depths: tuple[int, ...]
-    data: str = "digits"
     images: int = 40
     test: int = 80
-    seeds: int = 1
-    sigma_b2: float = 0.18
-    activation: str = "erf"
-    seed: int = 0
-    dtype: torch.dtype = torch.float64
-    folder: str | None = field(default=None, metadata={"local": True})  # of downloads
 
     def __post_init__(self) -> None:
-        if not self.sigma_w2 or not min(self.sigma_w2) > 0:
-            raise ValueError(f"sigma_w2 = {self.sigma_w2}: choose positive variances")
+        super().__post_init__()
         if not self.depths or min(self.depths) < 1:
             raise ValueError(f"depths = {self.depths}: choose at least 1")
-        if self.data not in LOADERS:
-            raise ValueError(f"data = {self.data!r}: choose one of {sorted(LOADERS)}")
 
     @classmethod
     def small(cls, **changes: object) -> "PoolingConfig":
@@ -66,16 +54,7 @@ def pooling_study(
     device: torch.device | str = "cpu",
 ) -> PoolingStudy:
     """One kernel, on the training set of each seed and against the test set."""
-    problem = task(
-        config.data,
-        config.images,
-        config.test,
-        config.seeds,
-        seed=config.seed,
-        folder=config.folder,
-        dtype=config.dtype,
-        device=device,
-    )
+    problem = config.task(device)
     found = []
     for x, y in zip(problem.train_x, problem.train_y, strict=True):
         train = tangent(config, architecture, sigma_w2, depth, x, None)

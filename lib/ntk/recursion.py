@@ -133,16 +133,23 @@ def picked(value: Scale, like: Tensor, index: tuple[Tensor, ...]) -> Scale:
     return value.expand_as(like)[index] if isinstance(value, Tensor) else value
 
 
-def step(net: Network, block: Block, state: State, layer: int) -> State:
-    """One more layer, after `layer` of them, in place."""
+def step(
+    net: Network, block: Block, state: State, layer: int, spare: tuple[Tensor, Tensor] | None = None
+) -> State:
+    """One more layer, after `layer` of them, in place.
+
+    spare: scratch of the size of K; new memory for each layer costs as much as some of the work.
+    """
+    spare = spare or (torch.empty_like(state.first), torch.empty_like(state.first))
     if net.activation is RELU:
-        return angles.step(block, state, layer + 1, net.residual)
+        return angles.step(block, state, layer + 1, net.residual, spare)
     setting = (*block.ends(layer), over_pairs(net.sigma_w2), over_pairs(net.sigma_b2))
     near = state.near
     if near is not None:
         some = (picked(value, state.first, near.index) for value in setting)
-        near = Near(near.index, *passed(net, near.gap, near.theta, *some, gap=True))
-    return State(*passed(net, state.first, state.second, *setting), near)
+        dot = torch.empty_like(near.gap)
+        near = Near(near.index, *passed(net, near.gap, near.theta, *some, dot, gap=True))
+    return State(*passed(net, state.first, state.second, *setting, spare[0]), near)
 
 
 def passed(
@@ -153,17 +160,17 @@ def passed(
     b: Tensor,
     w: Scale,
     beta: Scale,
+    dot: Tensor,
     gap: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """K or its gap, and Θ, through one layer; a and b are the variances."""
+    """K or its gap, and Θ, through one layer; a and b are the variances, `dot` is scratch."""
     act = net.activation
     if act.layer_ and not (gap or net.residual or net.layer_norm or isinstance(w, Tensor)):
-        act.layer_(k, t, a, b, w, beta)
+        act.layer_(k, t, a, b, w, beta, dot)
         return k, t
     kept = (k.clone(), t.clone()) if net.residual else (0, 0)
     if net.layer_norm:
         a, b = normalized_(k, t, a, b, gap)
-    dot = torch.empty_like(k)
     (act.gap_ if gap else act.dual_)(k, a, b, dot)
     k.mul_(w)
     t.mul_(dot).mul_(w)

@@ -6,7 +6,7 @@ costs.  Where one eigenvalue dominates, as in the ordered phase, such a step on 
 average what the same share does on all images.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from itertools import islice
 
 import torch
@@ -14,12 +14,12 @@ from torch import Tensor
 
 from lib.ntk import copies
 from lib.ntk.copies import Networks
-from lib.ntk.tasks import LOADERS, SHAPE, Task, accuracy, task
+from lib.ntk.tasks import SHAPE, Settings, Task, accuracy
 from lib.ntk.width import stream
 
 
 @dataclass(frozen=True)
-class SgdConfig:
+class SgdConfig(Settings):
     """Which networks, on which images, for how long.
 
     ``rate`` is the share of 2 / lambda_max that a step is, between 0 and 1, lambda_max being that
@@ -28,38 +28,25 @@ class SgdConfig:
     ``at_once`` variances train together.
     """
 
-    sigma_w2: tuple[float, ...]
-    depths: tuple[int, ...]
     times: tuple[int, ...]
-    data: str = "digits"
-    images: int = 256
-    test: int = 360
+    _: KW_ONLY
     batch: int = 32
     width: int = 128
-    seeds: int = 1
-    sigma_b2: float = 0.18
-    activation: str = "erf"
     rate: float = 0.5
     centred: bool = True
     at_once: int = 64
-    seed: int = 0
     dtype: torch.dtype = torch.float32
-    folder: str | None = field(default=None, metadata={"local": True})  # of downloads
 
     def __post_init__(self) -> None:
-        counts = ("depths", "times", "images", "test", "batch", "width", "seeds", "at_once")
-        for name in counts:
+        super().__post_init__()
+        for name in ("depths", "times", "batch", "width", "at_once"):
             values = getattr(self, name)
             if not values or min(values if isinstance(values, tuple) else (values,)) < 1:
                 raise ValueError(f"{name} = {values}: choose at least 1")
-        if not self.sigma_w2 or not min(self.sigma_w2) > 0:
-            raise ValueError(f"sigma_w2 = {self.sigma_w2}: choose positive variances")
         if not 0 < self.rate < 1:
             raise ValueError(f"rate = {self.rate}: choose a share between 0 and 1")
         if self.batch > self.images:
             raise ValueError(f"batch = {self.batch}: choose at most images = {self.images}")
-        if self.data not in LOADERS:
-            raise ValueError(f"data = {self.data!r}: choose one of {sorted(LOADERS)}")
 
     @classmethod
     def small(cls, **changes: object) -> "SgdConfig":
@@ -67,20 +54,6 @@ class SgdConfig:
         grid = {"sigma_w2": (0.5, 1.0, 1.5, 1.75, 2.0, 2.5, 3.0), "depths": (1, 4, 8, 16)}
         sizes = {"images": 64, "batch": 32, "test": 200, "width": 64, "times": (8, 64)}
         return cls(**grid | sizes | changes)
-
-
-def images(config: SgdConfig, device: str) -> Task:
-    """The training sets and the test set of a configuration."""
-    return task(
-        config.data,
-        config.images,
-        config.test,
-        config.seeds,
-        seed=config.seed,
-        folder=config.folder,
-        dtype=config.dtype,
-        device=device,
-    )
 
 
 def sgd_accuracy(config: SgdConfig, depth: int, problem: Task) -> tuple[Tensor, Tensor, Tensor]:

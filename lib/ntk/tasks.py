@@ -2,16 +2,38 @@
 labels, and several random training sets at once.
 """
 
+from dataclasses import KW_ONLY, dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from sklearn.datasets import load_sample_images
 from torch import Tensor
 
 from lib import data
 
-LOADERS = {"digits": data.digits, "cifar10": data.cifar10}
-TOTAL = {"digits": 1797, "cifar10": 60_000}
-SHAPE = {"digits": (1, 8, 8), "cifar10": (3, 32, 32)}
+
+def photographs(generator: torch.Generator, *, test: int, dtype: torch.dtype) -> data.Images:
+    """520 colour squares of 32 by 32 pixels, cut side by side from two photographs.
+
+    They come with scikit-learn, so that images of CIFAR-10's size need no network.  The class of a
+    square is its photograph: a temple, or a flower.  Pixels have mean 0 and deviation 1.
+    """
+    whole = [torch.tensor(image, dtype=dtype) for image in load_sample_images().images]
+    squares = torch.stack(
+        [image.movedim(-1, 0).unfold(1, 32, 32).unfold(2, 32, 32) for image in whole]
+    )
+    x = squares.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+    x, labels = (x - x.mean()) / x.std(), torch.arange(len(x)) // (len(x) // 2)
+    held, kept = torch.randperm(len(x), generator=generator).split([test, len(x) - test])
+    return data.Images(x[kept], labels[kept], x[held], labels[held])
+
+
+LOADERS = {"digits": data.digits, "cifar10": data.cifar10, "photographs": photographs}
+TOTAL = {"digits": 1797, "cifar10": 60_000, "photographs": 520}
+SHAPE = {"digits": (1, 8, 8), "cifar10": (3, 32, 32), "photographs": (3, 32, 32)}
+CLASSES = {"digits": 10, "cifar10": 10, "photographs": 2}
 
 
 class Task(NamedTuple):
@@ -35,6 +57,49 @@ class Task(NamedTuple):
         return torch.cat([self.train_x, test], 1)
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What the studies of accuracy share: the networks, and the images they see.
+
+    Every seed has its own training set of ``images`` images.
+    """
+
+    sigma_w2: tuple[float, ...]
+    depths: tuple[int, ...]
+    _: KW_ONLY
+    data: str = "digits"
+    images: int = 256
+    test: int = 360
+    seeds: int = 1
+    sigma_b2: float = 0.18
+    activation: str = "erf"
+    seed: int = 0
+    dtype: torch.dtype = torch.float64
+    folder: str | None = field(default=None, metadata={"local": True})  # of the data
+
+    def __post_init__(self) -> None:
+        if not self.sigma_w2 or not min(self.sigma_w2) > 0:
+            raise ValueError(f"sigma_w2 = {self.sigma_w2}: choose positive variances")
+        for name in ("images", "test", "seeds"):
+            if not (value := getattr(self, name)) or np.min(value) < 1:
+                raise ValueError(f"{name} = {value}: choose at least 1")
+        if self.data not in LOADERS:
+            raise ValueError(f"data = {self.data!r}: choose one of {sorted(LOADERS)}")
+
+    def task(self, device: torch.device | str = "cpu", images: int | None = None) -> Task:
+        """The training sets and the test set; kept from cell to cell."""
+        return _kept(
+            self.data,
+            self.images if images is None else images,
+            self.test,
+            self.seeds,
+            seed=self.seed,
+            folder=self.folder,
+            dtype=self.dtype,
+            device=device,
+        )
+
+
 def task(
     name: str,
     images: int,
@@ -42,15 +107,15 @@ def task(
     seeds: int,
     *,
     seed: int = 0,
-    classes: int = 10,
+    classes: int | None = None,
     folder: str | None = None,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
 ) -> Task:
     """Draw training sets of ``images`` images of the data set ``name``, and ``test`` others.
 
-    ``classes`` keeps the first so many classes.  The labels of a training set are not balanced:
-    their mean is not zero.  The draws do not depend on ``device``.
+    ``classes`` keeps the first so many classes, by default all.  The labels of a training set are
+    not balanced: their mean is not zero.  The draws do not depend on ``device``.
 
     Raises ValueError for an unknown data set or more images than it has.
     """
@@ -59,7 +124,8 @@ def task(
     if images < 1 or seeds < 1 or not 0 < test < TOTAL[name]:
         raise ValueError(f"images = {images}, test = {test}, seeds = {seeds}: choose at least 1")
     generator = torch.Generator().manual_seed(seed)
-    options = {"folder": folder} if name != "digits" else {}
+    options = {"folder": folder} if name == "cifar10" else {}
+    classes = classes or CLASSES[name]
     pixels, labels, held_x, held = LOADERS[name](generator, test=test, dtype=dtype, **options)
     few, held_few = labels < classes, held < classes
     pixels, labels, held_x, held = pixels[few], labels[few], held_x[held_few], held[held_few]
@@ -67,8 +133,12 @@ def task(
         raise ValueError(f"images = {images}: {name} leaves {len(labels)} to train on")
     chosen = [torch.randperm(len(labels), generator=generator)[:images] for _ in range(seeds)]
     kept = torch.stack(chosen)
-    parts = unit(pixels)[kept], centred(labels[kept], classes, dtype), labels[kept]
+    train_x = torch.stack([unit(pixels[some]) for some in chosen])
+    parts = train_x, centred(labels[kept], classes, dtype), labels[kept]
     return Task(*(part.to(device) for part in (*parts, unit(held_x), held)))
+
+
+_kept = lru_cache(maxsize=2)(task)
 
 
 def unit(x: Tensor) -> Tensor:
