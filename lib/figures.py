@@ -85,11 +85,19 @@ def svg(fig: Figure) -> str:
 
 
 def band(
-    ax: Axes, x: ArrayLike, runs: ArrayLike, *, color: str, label: str = "", **style: object
+    ax: Axes,
+    x: ArrayLike,
+    runs: ArrayLike,
+    *,
+    color: str,
+    label: str = "",
+    between: tuple[float, float] = (0, 1),
+    **style: object,
 ) -> Line2D:
     """Draw the mean of ``runs`` as a line, and a band from the smallest to the largest run.
 
-    ``x`` has shape (points,), ``runs`` (runs, points); ``style`` goes to the line.
+    ``x`` has shape (points,), ``runs`` (runs, points); ``style`` goes to the line.  The band lies
+    ``between`` two quantiles: for hundreds of runs, the extremes say little.
 
     Raises ValueError when the two do not fit.
     """
@@ -98,7 +106,7 @@ def band(
         raise ValueError(
             f"band: runs has shape {runs.shape}; stack one row per run, each with {x.size} points"
         )
-    ax.fill_between(x, runs.min(0), runs.max(0), color=color, alpha=0.2, linewidth=0)
+    ax.fill_between(x, *np.quantile(runs, between, axis=0), color=color, alpha=0.2, linewidth=0)
     (line,) = ax.plot(x, runs.mean(0), color=color, label=label, **style)
     return line
 

@@ -242,6 +242,15 @@ def test_band_draws_the_mean_and_the_range():
     assert (low, high) == (0, 4)
 
 
+def test_band_between_quantiles():
+    _, ax = plt.subplots()
+    runs = np.arange(101)[:, None] * np.array([1.0, 2.0])
+    band(ax, [0, 1], runs, color=COLORS["blue"], between=(0.1, 0.75))
+    heights = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert {10.0, 75.0, 20.0, 150.0} <= set(heights.round(9))
+    assert (heights.min(), heights.max()) == (10, 150)
+
+
 @pytest.mark.parametrize("runs", [[1.0, 2.0], [[1.0, 2.0, 3.0]]])
 def test_band_refuses_runs_that_do_not_fit(runs):
     _, ax = plt.subplots()
