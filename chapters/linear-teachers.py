@@ -50,6 +50,7 @@ from lib.data import digits
 from lib.figures import COLORS, band, figure, label_lines, use_style
 from lib.glue import caption, glue, scientific
 from lib.proof import Chain, identities
+from lib.runs.errors import MissingRecord
 from lib.runs.records import read
 from lib.smt import decide
 from lib.teachers import (
@@ -59,6 +60,7 @@ from lib.teachers import (
     TeacherTask,
     agreement,
     angle,
+    check_orthogonally_separable,
     cluster_radius,
     coupled_svm,
     disagreement_bound,
@@ -66,7 +68,6 @@ from lib.teachers import (
     flow_bound,
     gd_loss_bound,
     hard_margin,
-    hinge_bound,
     initial,
     inputs,
     margins,
@@ -79,7 +80,6 @@ from lib.teachers import (
     par_slopes,
     potentials,
     separable,
-    sgd_bound,
     signed_preactivations,
     surely_linear,
     train,
@@ -97,7 +97,7 @@ use_style()
 #
 # A *linear teacher* labels points by the side of a hyperplane on which they lie. The student is a network with $2k$ hidden neurons that could draw far more complicated boundaries. {numref}`fig-teachers-hero` trains it twice on the same points, until it fits them to a loss that is zero for all purposes. The two runs differ only in the length of the neurons at the start. Each step of descent is divided by the loss, which keeps training from slowing down as the loss gets small; we call such steps *loss-normalised*.
 
-# %% tags=["remove-output"]
+# %%
 def seeded(seed):
     return torch.Generator().manual_seed(seed)
 
@@ -117,6 +117,7 @@ def unlike_a_line(net, x):
     return (net(x) * line <= 0).double().mean(-1)
 
 
+# %% tags=["remove-output"]
 points = TeacherTask(2, 30, margin=0.3).sample(seeded(0), copies=16)
 hero_x, hero_y = points.x[9], points.y[9]
 hero_start = initial(
@@ -133,7 +134,7 @@ decade = math.ceil(float(hero.log_loss(hero_x, hero_y).max()) / math.log(10))
 glue("hero-loss", scientific(10.0**decade, 0))
 
 
-# %% tags=["remove-output"]
+# %% tags=["hide-input"]
 def draw_boundary(ax, net, reach=2.2):
     """The regions of one network in the plane, and the line κ·x = 0."""
     positive = (net(circle) > 0).numpy()
@@ -153,6 +154,7 @@ def draw_points(ax, x, y, reach=2.2):
     ax.set(xticks=[], yticks=[])
 
 
+# %% tags=["remove-output"]
 fig, panels = plt.subplots(1, 2, figsize=(6.4, 3.5))
 for ax, net, size in zip(panels, hero, ("0.0001", "20"), strict=True):
     draw_boundary(ax, net)
@@ -221,6 +223,7 @@ def split(odd):
     return decide(claim, [alpha < 1])
 
 
+# %%
 check(
     "lt-odd-even",
     split,
@@ -248,6 +251,7 @@ def parts_of_networks(slope):
     return measured(largest, 0, atol=1e-12, n=5000, seed=0, what=what)
 
 
+# %%
 check(
     "lt-odd-even",
     parts_of_networks,
@@ -284,6 +288,7 @@ def one_of_two(mirrored):
     )
 
 
+# %%
 check(
     "lt-one-of-two",
     one_of_two,
@@ -293,6 +298,7 @@ check(
     scope="x and its mirror image",
 )
 
+# %%
 o_part, e_part = odd_even(hero[1], circle)
 bent = (hero[1](circle) * o_part <= 0).reshape(2, -1)  # x above, −x below
 assert not (bent[0] & bent[1]).any()
@@ -326,6 +332,7 @@ w, u, x, w_star = (
 )
 
 
+# %%
 def inner_product_grows(least):
     """(i) for slopes least + a', least + b' and teacher margin 1 + m'."""
     a, b = least + extra[0], least + extra[1]
@@ -340,6 +347,7 @@ def inner_product_grows(least):
     return together(by_slopes.evidence(), enough.evidence())
 
 
+# %%
 check(
     "lt-step",
     inner_product_grows,
@@ -369,6 +377,7 @@ def norm_grows_slowly(second_order):
     return together(growth.evidence(), last.evidence())
 
 
+# %%
 check(
     "lt-step",
     norm_grows_slowly,
@@ -379,37 +388,32 @@ check(
 )
 
 # %% [markdown]
-# Then at every step of real runs: nine of stochastic gradient descent (three rates, three orders of visits) and three of full-batch descent with rates up to 1000. The inequalities must hold at each of their {glue:text}`potential-steps` steps.
+# Then at every step of real runs: nine of stochastic gradient descent (three rates, three orders of visits), three of full-batch descent with rates up to 1000, and one on a single point, where both are nearly equalities. The inequalities must hold at each of their {glue:text}`potential-steps` steps.
 
 # %%
 task = TeacherTask(10, 40, margin=0.1)
-tx, ty, teacher = task.sample(seeded(0))
+sample = tx, ty, teacher = task.sample(seeded(0))
 EPOCHS = 50
-orders = torch.stack(
-    [
-        visits(40, EPOCHS, seeded(2), how=how)
-        for how in ("shuffled", "cyclic", "random")
-    ]
-)
+hows = ("shuffled", "cyclic", "random")
+orders = torch.stack([visits(40, EPOCHS, seeded(2), how=how) for how in hows])
 wide = initial(50, 10, seeded(1), alpha=0.3, copies=(3, 3))
-sgd = potentials(
-    wide,
-    tx,
-    ty,
-    teacher,
-    40 * EPOCHS,
-    Descent(tensor([0.1, 1, 10]), order=orders[:, None]),
-)
-gd = potentials(
-    wide[0], tx, ty, teacher, 2000, Descent(tensor([0.1, 10, 1000]))
-)
-glue("potential-steps", f"{sgd.push.numel() + gd.push.numel():,}")
+visiting = Descent(tensor([0.1, 1, 10]), order=orders[:, None])
+sgd = potentials(wide, *sample, 40 * EPOCHS, visiting)
+rates = tensor([0.1, 10, 1000])
+gd = potentials(wide[0], *sample, 2000, Descent(rates))
+one, plus_one = torch.ones(1, 1).double(), tensor([1.0])
+single_start = initial(3, 1, seeded(0), alpha=0.99, radius=1e-3)
+single = potentials(single_start, one, plus_one, plus_one, 100, Descent(10.0))
+followed = sgd, gd, single
+glue("potential-steps", f"{sum(run.push.numel() for run in followed):,}")
 
 
+# %%
 def at_every_step(sides):
     """sides(run) gives the larger and the smaller side of an inequality."""
-    gaps = torch.cat([torch.sub(*sides(run)).flatten() for run in (sgd, gd)])
-    holds = gaps.min() > -1e-11 * max(sgd.square.max(), gd.square.max())
+    gaps = torch.cat([torch.sub(*sides(run)).flatten() for run in followed])
+    scale = max(run.square.max() for run in followed)
+    holds = gaps.min() > -1e-11 * scale
     least = f"the sides differ by {gaps.min():.3g} at one step"
     return observed(bool(holds), least, n=len(gaps), seed=0, tolerance=1e-11)
 
@@ -418,9 +422,9 @@ check(
     "lt-step",
     at_every_step,
     lambda run: run.rise(),
-    counterfeit=lambda run: (run.rise()[0], run.rise()[1] / 0.3),
-    says="(i) without the factor α",
-    scope="(i), at every step of twelve runs",
+    counterfeit=lambda run: (run.rise()[0], 1.02 * run.rise()[1]),
+    says="(i) with 1.02 times its right side",
+    scope="(i), at every step of 13 runs",
 )
 
 
@@ -435,9 +439,9 @@ check(
     "lt-step",
     at_every_step,
     growth_sides,
-    counterfeit=lambda run: growth_sides(run, last=0.0),
-    says="(ii) without its last term",
-    scope="(ii), at every step of twelve runs",
+    counterfeit=lambda run: growth_sides(run, last=0.98),
+    says="(ii) with 0.98 of its last term",
+    scope="(ii), at every step of 13 runs",
 )
 
 # %% [markdown]
@@ -489,18 +493,16 @@ def maximum(log_c):
     def known(expr):
         return expr.subs(sp.log(c), log_c)
 
+    def is_(chain, value):
+        value = identities([(known(chain.last), value)])
+        return together(chain.evidence(), value)
+
     slope = Chain(sp.diff(h, p).subs(p, at_c)).eq(-sp.log(c) - 1 - c, "insert")
     height = Chain(h.subs(p, at_c)).eq(-at_c * sp.log(c), "insert")
-    return each(
-        lambda: together(
-            slope.evidence(), identities([(known(slope.last), 0)])
-        ),
-        lambda: together(
-            height.evidence(), identities([(known(height.last), c)])
-        ),
-    )
+    return each(lambda: is_(slope, 0), lambda: is_(height, c))
 
 
+# %%
 check(
     "lt-price",
     maximum,
@@ -511,6 +513,7 @@ check(
 glue("price", f"{PRICE:.6f}")
 assert math.isclose(math.log(PRICE), -1 - PRICE, rel_tol=1e-12)
 
+
 # %% [markdown]
 # ### The theorem
 #
@@ -519,7 +522,7 @@ assert math.isclose(math.log(PRICE), -1 - PRICE, rel_tol=1e-12)
 #
 # {status}`lt-sgd` Under {prf:ref}`lt-teacher`, let no neuron be longer than $R_0$ at the start. For every rate $\eta>0$, width $k$, $v>0$, number of steps $T\ge1$ and order of visits, the pushes $A_T=\sum_{t\le T}s_t$ satisfy
 #
-# $$A_T\le\max\Bigl\{1,\;\frac{2\|w^*\|^2}{\alpha^2}\Bigl(\frac{\ln T}{kv^2\eta}+R^2\Bigr)+\frac{2\|w^*\|R_0}{\alpha v\eta}\Bigr\} .$$
+# $$A_T\le\frac{\|w^*\|^2}{\alpha^2}\Bigl(\frac{\ln T}{kv^2\eta}+R^2\Bigr)+\frac{2\|w^*\|R_0}{\alpha v\eta} .$$
 # :::
 #
 # What it buys: the pushes add up to $O(\log T)$, so most of them are tiny, and a push is tiny only where the margin is large and the loss small. With $v=1/\sqrt{2k}$ the first term does not see the width, for $1/(kv^2)=2$.
@@ -529,56 +532,109 @@ assert math.isclose(math.log(PRICE), -1 - PRICE, rel_tol=1e-12)
 #
 # $$\|W_T\|^2\le\|W_0\|^2+2\eta A_T\ln(T/A_T)+2k\eta^2v^2R^2A_T .$$
 #
-# By Cauchy–Schwarz $2k\alpha v\eta A_T\le\sqrt{2k}\,\|w^*\|(\|W_T\|+\|W_0\|)$. Square it, use $(a+b)^2\le2a^2+2b^2$ and $\|W_0\|^2\le2kR_0^2$, and divide by $4k^2\alpha^2v^2\eta^2$:
-#
-# $$A_T^2\le\frac{\|w^*\|^2}{\alpha^2}\Bigl[\frac{4R_0^2}{v^2\eta^2}+2A_T\Bigl(\frac{\ln(T/A_T)}{kv^2\eta}+R^2\Bigr)\Bigr] .$$
-#
-# If $A_T\ge1$, then $\ln(T/A_T)\le\ln T$, and $A^2\le bA+q^2$ implies $A\le b+q$.
+# If $A_T\le1$, the bound holds, since $1\le y_iw^*\cdot x_i\le\|w^*\|R$. Else $\ln(T/A_T)\le\ln T$. By Cauchy–Schwarz $2k\alpha v\eta A_T\le\sqrt{2k}\,\|w^*\|(\|W_T\|+\|W_0\|)$. Divide by $\sqrt{2k}\,\|w^*\|$ and write $mA_T\le\|W_T\|+b$ with $b=\|W_0\|\le\sqrt{2k}R_0$, $m=\sqrt{2k}\,\alpha v\eta/\|w^*\|$, and $\|W_T\|^2\le b^2+gA_T$ with $g=2\eta\ln T+2k\eta^2v^2R^2$. So either $mA_T\le b$, or $(mA_T-b)^2\le b^2+gA_T$, that is $m^2A_T\le g+2mb$. In both cases $A_T\le g/m^2+2b/m$.
 # :::
 #
-# With the cruder $s_tz_t\le c$ of {prf:ref}`lt-price` the same proof gives $A_T=O(\sqrt T)$. We try the bound on the twelve runs, and on the worst start we can think of: one point $x=1$ in $d=1$, and all neurons of size $R_0=20$ on the wrong side.
+# With the cruder $s_tz_t\le c$ of {prf:ref}`lt-price` the same proof gives $A_T=O(\sqrt T)$.
+#
+# On ordinary runs such a bound is far from tight, so that a wrong one would pass as well. We add runs that strain one term each, with three neurons of either kind. For $\ln T$: a single point, a tiny start, many steps. For $1/\alpha$: the same point from far on the wrong side, with a leak of 0.03. For $R^2$: twenty orthogonal points, each met once, slightly on the wrong side, with a huge step. For $R_0$: points that lead the neurons from the direction of $-w^*$ to that of $w^*$ by a detour on which they hardly get shorter, since each point is nearly orthogonal to them when they meet it.
 
 # %%
-point, positive = torch.ones(1, 1, dtype=torch.float64), tensor([1.0])
-wrong = 20 * torch.stack([-torch.ones(50, 1), torch.ones(50, 1)]).double()
-wrong_start = LeakyNet(wrong.expand(2, 2, 50, 1), tensor([0.3, 0.9]))
-worst_sgd, worst_hinge = (
-    potentials(
-        wrong_start, point, positive, positive, 1000, Descent(1.0, loss=loss)
+def strained(points, w_star_, *runs, steps, loss="logistic"):
+    """Positive points in turn, from w_j = start, u_j = −start.
+
+    One run for each (start, leak, rate).
+    """
+    starts_, leaks_, rates_ = (tensor(part) for part in zip(*runs, strict=True))
+    w_ = starts_[:, None, None].expand(-1, 1, 3, -1)
+    net = LeakyNet(torch.cat([w_, -w_], 1), leaks_, v=0.3)
+    order = torch.arange(steps) % len(points)
+    labels = torch.ones(len(points)).double()
+    rule = Descent(rates_, loss=loss, order=order)
+    return potentials(net, points, labels, w_star_, steps, rule)
+
+
+# %%
+many = torch.eye(20).double()
+cosine = torch.linspace(0.985, -0.985, 6000, dtype=torch.float64)
+bend_by = cosine / (1 - cosine**2).sqrt()
+detour = 0.15 * torch.stack([torch.ones(6000), bend_by], -1)
+TINY = [([1e-3], 0.99, rate) for rate in (0.1, 0.6, 1.9, 6.0)]
+FAR, SLIGHTLY, BACKWARDS = [-2e3], [-10.0] * 20, [-1e3, 0.0]
+
+
+# %%
+def all_strained(loss):
+    """Runs for ln T and 1/α, for R², and for R₀."""
+    cases = (
+        (one, [1], *TINY, (FAR, 0.03, 20.0)),
+        (many, [1] * 20, (SLIGHTLY, 0.99, 1e5)),
+        (detour, [1 / 0.15, 0], (BACKWARDS, 0.99, 16.0)),
     )
-    for loss in ("logistic", "hinge")
-)
+    steps = 10_000, 20, 6000
+    return [
+        strained(points, tensor(side), *runs, steps=count, loss=loss)
+        for (points, side, *runs), count in zip(cases, steps, strict=True)
+    ]
 
 
-def slack(run, start):
-    """A_t over its bound at every step, with R_0 scaled by start."""
-    steps = torch.arange(1, len(run.push) + 1).view(
-        -1, *[1] * (run.push.ndim - 1)
+strains = all_strained("logistic")
+
+
+# %%
+def terms(setting, price):
+    """The three terms of the bound; ln T is the price."""
+    k, alpha, v, rate, norm, radius, start = setting
+    slope = norm / alpha
+    first = slope**2 * price / (k * v**2 * rate)
+    return first, (slope * radius) ** 2, 2 * slope * start / (v * rate)
+
+
+def log_steps(run):
+    """ln T along the axis of time."""
+    times = torch.arange(1, len(run.push) + 1).double()
+    return times.log().view(-1, *[1] * (run.push.ndim - 1))
+
+
+def used(run, price, shares=(1, 1, 1)):
+    """A_t over its bound, with shares of the terms, at every step."""
+    parts = zip(shares, terms(run.setting, price), strict=True)
+    return run.total() / sum(share * part for share, part in parts)
+
+
+# %%
+def each_term_needed(runs):
+    """A verification that scales one term of the bound after the other."""
+
+    def scaled(i, share):
+        shares = [share if j == i else 1 for j in range(3)]
+        ratios = torch.cat([used(*run, shares).flatten() for run in runs])
+        witness = f"A_t is {ratios.max():.3g} of the bound"
+        holds = bool(ratios.max() <= 1)
+        return observed(holds, witness, n=len(ratios), seed=0)
+
+    return lambda shares: each(
+        *(lambda i=i: scaled(i, shares[i]) for i in range(3))
     )
-    setting = run.setting._replace(start=start * run.setting.start)
-    return run.total() / sgd_bound(steps, setting)
 
 
-def pushes_bounded(start):
-    ratios = [slack(run, start).flatten() for run in (sgd, gd, worst_sgd)]
-    largest = torch.cat(ratios).max()
-    count, what = sum(len(r) for r in ratios), "A_t is {:.2f} of its bound"
-    return observed(bool(largest <= 1), what.format(largest), n=count, seed=0)
-
-
+# %%
+sgd_runs = [(run, log_steps(run)) for run in (sgd, gd, *strains)]
 check(
     "lt-sgd",
-    pushes_bounded,
-    1.0,
-    counterfeit=0.0,
-    says="the size R₀ of the start does not matter",
-    scope="fourteen runs, at every step",
+    each_term_needed(sgd_runs),
+    (1, 1, 1),
+    counterfeit=(0.4, 0.95, 0.9),
+    says="0.4 of the first, 0.95 of the second or 0.9 of the last term will do",
+    scope="19 runs, at every step",
 )
-glue("slack-random", round(float(1 / slack(sgd, 1.0)[-1].max())))
-glue("slack-worst", round(float(1 / slack(worst_sgd, 1.0).max()), 1))
+assert sum(run.push[0].numel() for run, _ in sgd_runs) == 19
+glue("slack-random", round(float(1 / used(*sgd_runs[0])[-1].max())))
+for name, run in zip(("steps", "radius", "start"), strains, strict=True):
+    glue(f"used-{name}", f"{float(used(run, log_steps(run)).max()):.2f}")
 
 # %% [markdown]
-# The bound is loose: at the end of the runs of stochastic descent it is at least {glue:text}`slack-random` times too large. From the worst start it is within a factor of {glue:text}`slack-worst`. What it gets right is the shape.
+# At the end of the ordinary runs of stochastic descent the bound is at least {glue:text}`slack-random` times too large. In the others $A_t$ comes up to {glue:text}`used-steps`, {glue:text}`used-radius` and {glue:text}`used-start` of it. So for a leak near 1 the last two terms are nearly sharp, and the first is within a factor of about two. For small leaks the term with $R_0$ needs its factor $1/\alpha$; whether the others need $1/\alpha^2$ we do not know.
 #
 # :::{prf:observation} Logarithmic growth
 # :label: lt-shape
@@ -602,6 +658,7 @@ def grows_like(shape):
     return measured(ratio, predicted, rtol=0.25, n=LONG, seed=3, what=what)
 
 
+# %%
 check(
     "lt-shape",
     grows_like,
@@ -613,7 +670,7 @@ check(
 # %% tags=["remove-output"]
 fig, ax = plt.subplots()
 steps = np.arange(1, LONG + 1)
-bound = sgd_bound(torch.from_numpy(steps), long_run.setting)
+bound = (total / used(long_run, log_steps(long_run))).numpy()
 seen = steps >= 10
 ax.semilogx(
     steps[seen], total[seen], color=COLORS["blue"], label="$A_T$, measured"
@@ -630,7 +687,7 @@ ax.semilogx(
     label="its bound,\nscaled down",
 )
 label_lines(ax)
-assert (total <= bound).all() and ratio > 10
+assert (total.numpy() <= bound).all() and ratio > 10
 glue("shape-slack", f"{ratio:,.0f}")
 figure("teachers-pushes", fig)
 
@@ -686,34 +743,88 @@ assert (sgd.mistakes.cumsum(0) <= 2 * sgd.total()).all()
 # The smallest $A_e$ is at most their mean. Since $\ell=-\ln(1-s)\le s/(1-s)$ and each push is at most $A_e$, the losses at the visits add up to at most $A_e/(1-A_e)$. A step with push $s_t$ moves each neuron by at most $\eta vRs_t$, hence each margin by at most $2kv\cdot\eta vR^2s_t$, and $\ell$ moves no faster than the margin. So each loss at the end is at most the loss at its visit plus $2k\eta v^2R^2A_e$.
 # :::
 #
-# The second term is needed: a later sample may undo what an earlier one gained. Two points close to each other, with different labels, show it in a single epoch from large random starts.
+# Both terms are needed. The first is nearly an equality where all pushes and the rate are small. For the second, let the last sample undo what the others have gained: nineteen equal points and one close to them, of the other label. At the start the network meets the nineteen with margin 10 and misses the last; then comes a huge step.
 
 # %%
-pair_x, pair_y = tensor([[1, 0.2], [1, -0.2]]), tensor([1.0, -1])
-pair_teacher = tensor([0, 5.0])
-once = Descent(20.0, order=torch.tensor([0, 1]))
-large = initial(4, 2, seeded(1), alpha=0.3, radius=10.0, copies=(500,))
-epoch = potentials(large, pair_x, pair_y, pair_teacher, 2, once)
-epoch_push = epoch.push.sum(0)
-after = train(large, pair_x, pair_y, 2, once).net().loss(pair_x, pair_y)
-counts = epoch_push < 1
+near_x = tensor([[1, 0.05]] * 19 + [[1, -0.05]])
+near_y = tensor([1.0] * 19 + [-1])
 
 
-def epoch_ends_well(moved):
-    """The bound with its second term scaled by moved."""
-    setting = epoch.setting._replace(rate=moved * epoch.setting.rate)
-    ratio = (after / epoch_loss_bound(epoch_push, 2, setting))[counts].max()
-    witness = f"one loss is {ratio:.2f} times the bound"
-    return observed(bool(ratio <= 1), witness, n=int(counts.sum()), seed=1)
+def one_epoch(k, rate, before):
+    """Its bound's two terms and the loss at its end.
+
+    before has the margins of the first and the last sample at the start.
+    """
+    ends = (near_y[:, None] * near_x)[[0, -1]]
+    gap = torch.linalg.solve(ends, tensor(before)) * (2 / k) ** 0.5
+    base = tensor([3 * rate + 100.0, 0])  # so that all neurons stay active
+    weights = torch.stack([base + gap, base])[:, None].expand(2, k, 2)
+    net, rule = LeakyNet(weights, 0.3), Descent(rate, order=torch.arange(20))
+    run = potentials(net, near_x, near_y, tensor([0, 20.0]), 20, rule)
+    push = run.push.sum()
+    still = run.setting._replace(rate=0.0)
+    first = epoch_loss_bound(push, 20, still)
+    second = epoch_loss_bound(push, 20, run.setting) - first
+    after = train(net, near_x, near_y, 20, rule).net().loss(near_x, near_y)
+    return torch.stack([first, second, after])
 
 
+# %%
+quiet, upset = one_epoch(4, 1e-6, (9, 9)), one_epoch(4, 1e3, (10, -2))
+
+
+def epoch_ends_well(shares):
+    """The loss is at most the sum of these shares of the two terms."""
+
+    def scaled(epoch, first, second):
+        ratio = float(epoch[2] / (first * epoch[0] + second * epoch[1]))
+        witness = f"the loss is {ratio:.3g} times the bound"
+        return observed(ratio <= 1, witness, n=1, seed=0)
+
+    return each(
+        lambda: scaled(quiet, shares[0], 1), lambda: scaled(upset, 1, shares[1])
+    )
+
+
+# %%
 check(
     "lt-epochs",
     epoch_ends_well,
+    (1, 1),
+    counterfeit=(0.95, 0.9),
+    says="0.95 of the first term, or 0.9 of the second, will do",
+    scope="two epochs that strain the bound",
+)
+
+# %% [markdown]
+# And in the runs of stochastic descent above: every epoch with $A_e<1$, and the best one.
+
+# %%
+TURNS = Descent(tensor([0.1, 1, 10]), order=orders[:2, None])  # no "random"
+marks = range(0, 40 * EPOCHS + 1, 40)
+kept = train(wide[:2], tx, ty, 40 * EPOCHS, TURNS, keep=marks)
+ends = torch.stack([kept.net(e + 1).loss(tx, ty) for e in range(EPOCHS)])
+epoch_push = sgd.push[:, :2].unflatten(0, (EPOCHS, 40)).sum(1)
+below = epoch_push < 1
+
+
+def best_epoch(share):
+    bound = epoch_loss_bound(epoch_push, 40, sgd.setting)
+    ends_well = bool((ends <= bound)[below].all())
+    best = epoch_push.amin(0) / (share * epoch_push.mean(0))
+    witness = f"the best epoch has {best.max():.2f} of its bound"
+    holds = ends_well and bool(best.max() <= 1)
+    return observed(holds, witness, n=epoch_push.numel(), seed=2)
+
+
+# %%
+check(
+    "lt-epochs",
+    best_epoch,
     1.0,
-    counterfeit=0.0,
-    says="margins do not move within the epoch",
-    scope="the loss after one epoch, from large random starts",
+    counterfeit=0.1,
+    says="the best epoch has at most a tenth of the mean",
+    scope="six runs of fifty epochs",
 )
 
 # %% [markdown]
@@ -728,28 +839,27 @@ check(
 # :::
 
 # %%
-watched = train(
-    wide[0], tx, ty, 2000, Descent(tensor([0.1, 10, 1000])), keep=range(2000)
-)
+watched = train(wide[0], tx, ty, 2000, Descent(rates), keep=range(2000))
 gd_losses = torch.stack(
     [watched.net(i).loss(tx, ty) for i in range(len(gd.push))]
 )
 settled = 40 * gd.push < 1
 
 
-def loss_follows(bound):
-    gap = (bound(gd.push) - gd_losses)[settled]
-    bounded = bool((slack(gd, 1.0) <= 1).all() and (gap >= 0).all())
+def loss_follows(n):
+    gap = (gd_loss_bound(gd.push, n) - gd_losses)[settled]
+    bounded = bool((used(gd, log_steps(gd)) <= 1).all() and (gap >= 0).all())
     witness = f"a loss is {-gap.min():.2g} above its bound"
     return observed(bounded, witness, n=int(settled.sum()), seed=0)
 
 
+# %%
 check(
     "lt-gd",
     loss_follows,
-    lambda push: gd_loss_bound(push, 40),
-    counterfeit=lambda push: push,
-    says="the loss is at most the mean push",
+    40,
+    counterfeit=10,
+    says="the loss is at most s̄/(1 − n s̄/4)",
     scope="three runs, at every step",
 )
 
@@ -757,7 +867,7 @@ check(
 # :::{prf:corollary} Hinge loss
 # :label: lt-hinge
 #
-# {status}`lt-hinge` With the hinge loss $\max(0,1-z)$ the number of updates, at any time, is at most $\frac{2\|w^*\|^2}{\alpha^2}\bigl(\frac1{kv^2\eta}+R^2\bigr)+\frac{2\|w^*\|R_0}{\alpha v\eta}$.
+# {status}`lt-hinge` With the hinge loss $\max(0,1-z)$ the number of updates, at any time, is at most $\frac{\|w^*\|^2}{\alpha^2}\bigl(\frac1{kv^2\eta}+R^2\bigr)+\frac{2\|w^*\|R_0}{\alpha v\eta}$.
 # :::
 #
 # :::{prf:proof}
@@ -765,34 +875,20 @@ check(
 # :::
 
 # %%
-hinge = potentials(
-    wide[0],
-    tx,
-    ty,
-    teacher,
-    40 * EPOCHS,
-    Descent(tensor([0.1, 1, 10]), loss="hinge", order=orders[0]),
-)
-
-
-def updates_bounded(start):
-    def share(run):
-        setting = run.setting._replace(start=start * run.setting.start)
-        return run.total()[-1] / hinge_bound(setting)
-
-    largest = torch.cat([share(hinge), share(worst_hinge)]).max()
-    witness = f"updates are {largest:.2f} of their bound"
-    return observed(bool(largest <= 1), witness, n=5, seed=0)
-
+hinge_rule = Descent(tensor([0.1, 1, 10]), loss="hinge", order=orders[0])
+hinge = potentials(wide[0], *sample, 40 * EPOCHS, hinge_rule)
+steep = all_strained("hinge")
+hinge_runs = [(run, 1.0) for run in (hinge, *steep)]
 
 check(
     "lt-hinge",
-    updates_bounded,
-    1.0,
-    counterfeit=0.0,
-    says="the size R₀ of the start does not matter",
-    scope="five runs",
+    each_term_needed(hinge_runs),
+    (1, 1, 1),
+    counterfeit=(0.4, 0.95, 0.9),
+    says="0.4 of the first, 0.95 of the second or 0.9 of the last term will do",
+    scope="10 runs, at every step",
 )
+assert sum(run.push[0].numel() for run, _ in hinge_runs) == 10
 
 # %% [markdown]
 # :::{prf:corollary} Gradient flow
@@ -805,29 +901,65 @@ check(
 # Now $\frac{d}{dt}F\ge2k\alpha v\bar s$ and $\frac d{dt}\|W\|^2=2\operatorname{mean}_is_iz_i\le2c$. Cauchy–Schwarz gives the bound. It grows like $\sqrt t$, so $\bar s$ comes as close to 0 as we like; by {prf:ref}`lt-gd` so does the loss, which does not increase along the flow. (Where a neuron crosses a kink, flow means a solution of the differential inclusion for which the chain rule holds.)
 # :::
 #
-# We follow the flow by small steps, $\eta=0.02$, from a small start.
+# We follow the flow by small steps. How small is small enough? For one point and a small start the flow has a solution to compare with. The slopes are 1 for $w_j$ and $\alpha$ for $u_j$, so $\dot z=\beta\,s(z)$ with $\beta=(1+\alpha^2)kv^2R^2$, and $(1+e^z)\,\dot z=\beta$ gives $z+e^z=z_0+e^{z_0}+\beta t$.
+
+# %%
+DT, STEPS = 0.03, 5000
+lone = [strained(one, one[0], ([1e-3], 0.99, DT), steps=STEPS)]
+lone_time = DT * torch.arange(STEPS).double()[:, None]
+
+
+def margin_follows(left):
+    """left(z) grows by βt along the flow."""
+    z_, (k, alpha_, v_, *_) = lone[0].product / lone[0].push, lone[0].setting
+    expected = (1 + alpha_**2) * k * v_**2 * lone_time
+    error = (left(z_) - left(z_[0]) - expected) / (1 + expected)
+    what = "largest relative error"
+    largest = float(error.abs().max())
+    return measured(largest, 0, atol=0.005, n=error.numel(), seed=0, what=what)
+
+
+# %%
+check(
+    "lt-flow",
+    margin_follows,
+    lambda z_: z_ + z_.exp(),
+    counterfeit=lambda z_: z_.exp(),
+    says="e^z grows like βt, and z does not count",
+    scope="that steps of 0.03 follow it, one point",
+)
 
 # %%
 small = initial(50, 10, seeded(1), alpha=0.3, radius=1e-3)
-flow = potentials(small, tx, ty, teacher, 2000, Descent(0.02))
-time_ = 0.02 * torch.arange(1, 2001)
+flows = [*lone, potentials(small, *sample, 2000, Descent(DT))]
+
+
+def integral(run, price=PRICE):
+    """∫ s̄ over its bound with this price, at every step."""
+    times = DT * torch.arange(1, len(run.push) + 1).double()
+    times = times.view(-1, *[1] * (run.push.ndim - 1))
+    return DT * run.total() / flow_bound(times * price / PRICE, run.setting)
 
 
 def flow_bounded(price):
-    bound = flow_bound(time_ * price / PRICE, flow.setting)
-    largest = (0.02 * flow.total() / bound).max()
+    largest = max(float(integral(run, price).max()) for run in flows)
     witness = f"the integral is {largest:.2f} times the bound"
-    return observed(bool(largest <= 1), witness, n=len(time_), seed=0)
+    return observed(largest <= 1, witness, n=STEPS + 2000, seed=0)
 
 
+# %%
 check(
     "lt-flow",
     flow_bounded,
     PRICE,
-    counterfeit=0.0,
-    says="the norm does not grow: the price is 0",
-    scope="the integral, by steps of 0.02",
+    counterfeit=0.8 * PRICE,
+    says="0.8 of the price will do",
+    scope="the integral, two runs",
 )
+glue("used-flow", f"{float(integral(lone[0]).max()):.2f}")
+
+# %% [markdown]
+# For the single point and a leak of 0.99 the integral comes up to {glue:text}`used-flow` of its bound: here the price is what it says.
 
 # %% [markdown]
 # ### Why there must be a leak
@@ -858,6 +990,7 @@ def never_moves(leak):
     return observed(holds, witness, n=100, seed=0)
 
 
+# %%
 check(
     "lt-dead",
     never_moves,
@@ -884,7 +1017,7 @@ check(
 # $|w_j\cdot x-\bar w\cdot x|\le r_w\|x\|$, so every $w_j\cdot x$ has the sign of $\bar w\cdot x$. On one side of 0, $\sigma$ is linear, and $\sum_j\sigma(w_j\cdot x)=k\,\sigma(\bar w\cdot x)$. The same holds for $u$. Finally $\sigma$ is increasing, so $\sigma(a)-\sigma(b)$ has the sign of $a-b$.
 # :::
 #
-# For two neurons in each cluster Z3 proves what remains after the first sentence, over all reals.
+# For two neurons in each cluster Z3 proves what remains after the first sentence, over all reals. Then we try random networks, and one made to be as bad as possible, a *fork*: two neurons $(1,\pm0.1)$ against two that are nearly 0, and the same with the roles exchanged.
 
 # %%
 a1, a2, b1, b2 = sp.symbols("a1 a2 b1 b2", real=True)  # w_j·x and u_j·x
@@ -918,27 +1051,35 @@ def clustered(d, spread, copies=50):
     return LeakyNet(means + spread * noise, 0.2)
 
 
+# %%
+forked = tensor([[[1, 0.1], [1, -0.1]], [[-1e-6, 0], [-1e-6, 0]]])
+forks = LeakyNet(torch.stack([forked, forked.flip(0)]), alpha=1e-4)
+fine_turns = torch.linspace(0, 2 * torch.pi, 200_001, dtype=torch.float64)[1:]
+fine_circle = torch.stack([fine_turns.cos(), fine_turns.sin()], -1)
+TRIALS = [(clustered(d, 0.5 / d**0.5), d) for d in (2, 3, 10, 50)]
+trials = [(net, inputs((4000, d), seeded(7))) for net, d in TRIALS]
+
+
 def line_in_good_region(needed):
     """No network differs where |mean·x| > needed·r‖x‖ for both clusters."""
     wrong = seen = 0
-    for d in (2, 3, 10, 50):
-        net = clustered(d, 0.5 / d**0.5)
-        x = inputs((4000, d), seeded(7))
+    for net, x in [*trials, (forks, fine_circle)]:
         means = net.weights.mean(-2, keepdim=True)
-        shrunk = LeakyNet(means + needed * (net.weights - means), 0.2)
+        shrunk = LeakyNet(means + needed * (net.weights - means), net.alpha)
         good = surely_linear(shrunk, x)
         differ = net(x) * (x @ net.kappa[..., None])[..., 0] <= 0
         wrong, seen = wrong + int((good & differ).sum()), seen + int(good.sum())
     return observed(wrong == 0, f"{wrong} of {seen} differ", n=seen, seed=7)
 
 
+# %%
 check(
     "lt-clusters",
     line_in_good_region,
     1.0,
-    counterfeit=0.3,
-    says="0.3 of the radius is enough",
-    scope="twenty neurons in each cluster, d = 2, 3, 10, 50",
+    counterfeit=0.99,
+    says="0.99 of the radius is enough",
+    scope="200 random networks, d = 2, 3, 10, 50, and two forks",
 )
 
 # %% [markdown]
@@ -964,7 +1105,7 @@ turn = sp.Symbol("t", real=True)
 
 
 def cap(formulas):
-    """P(|t| ≤ ρ) has the derivative of the density, and is 1 at ρ = 1."""
+    """P(|t| ≤ ρ) is 0 at ρ = 0, and its derivative is twice the density."""
 
     def one(d, formula):
         weight = (1 - turn**2) ** sp.Rational(d - 3, 2)
@@ -978,6 +1119,7 @@ def cap(formulas):
     return each(*(lambda c=case: one(*c) for case in formulas.items()))
 
 
+# %%
 check(
     "lt-cap",
     cap,
@@ -1003,6 +1145,7 @@ def mass_of_bad_region(dimension):
     return measured(worst(errors), 0, atol=0.006, n=100_000, seed=2, what=what)
 
 
+# %%
 check(
     "lt-cap",
     mass_of_bad_region,
@@ -1011,6 +1154,7 @@ check(
     says="the dimension is one more",
     scope="the mass of one bad region, d = 2, 3, 10, 50",
 )
+
 
 # %% [markdown]
 # The two results meet. The bad region of {prf:ref}`lt-cap` contains $-x$ with $x$, and by {prf:ref}`lt-one-of-two` the network differs on one of them at most. So half of the bound will do.
@@ -1026,38 +1170,37 @@ check(
 # :::
 
 # %%
-fork = LeakyNet(
-    tensor([[[1, 0.1], [1, -0.1]], [[-1e-6, 0], [-1e-6, 0]]]), alpha=1e-4
-)
-fine_turns = torch.linspace(0, 2 * torch.pi, 200_001, dtype=torch.float64)[1:]
-fine_circle = torch.stack([fine_turns.cos(), fine_turns.sin()], -1)
-
-
 def share_of_bound(net, x):
     c = cluster_radius(net)
     bound = disagreement_bound(c.rho_w, c.rho_u, x.shape[-1])
     return (unlike_a_line(net, x) / bound).flatten()
 
 
+# %%
 def half_suffices(factor):
-    shares = [
-        share_of_bound(clustered(d, 0.5 / d**0.5), inputs((4000, d), seeded(8)))
-        for d in (2, 3, 10, 50)
-    ]
-    largest = float(
-        torch.cat([*shares, share_of_bound(fork, fine_circle)]).max()
+    """In random networks, and in forks of w- and of u-neurons."""
+    shares = [share_of_bound(net, x) for net, x in trials]
+    fork_shares = share_of_bound(forks, fine_circle)
+
+    def below(share):
+        witness = f"one network differs on {share.max():.3f} of the bound"
+        holds = bool(share.max() <= factor)
+        return observed(holds, witness, n=len(share), seed=7)
+
+    random = below(torch.cat(shares))
+    return together(
+        random, each(*(lambda f=f: below(f[None]) for f in fork_shares))
     )
-    witness = f"one network differs on {largest:.3f} of the bound"
-    return observed(largest <= factor, witness, n=201, seed=8)
 
 
+# %%
 check(
     "lt-half",
     half_suffices,
     0.5,
     counterfeit=0.49,
     says="0.49 of the bound will do",
-    scope="200 random networks and the one of the proof",
+    scope="200 random networks, that of the proof and its mirror image",
 )
 
 # %% [markdown]
@@ -1101,6 +1244,7 @@ def difference_stays(other_gates):
     return identities(pairs)
 
 
+# %%
 check(
     "lt-lockstep",
     difference_stays,
@@ -1115,6 +1259,7 @@ check(
 
 # %%
 orth_x, orth_y = orthogonally_separable(8, 4, seeded(13))
+check_orthogonally_separable(orth_x, orth_y)
 K, LEAK = 8, 0.1
 orth_start = initial(K, 4, seeded(6), alpha=LEAK)
 LATER = (0, 30, 300, 3000, 10_000)
@@ -1126,6 +1271,7 @@ def spread_of(net):
     return net.weights - net.weights.mean(-2, keepdim=True)
 
 
+# %%
 def frozen_since(index):
     drift = float(
         (spread_of(orth.net()) - spread_of(orth.net(index))).abs().max()
@@ -1141,6 +1287,8 @@ check(
     says="the differences stay from the start, before agreement",
     scope="a run of 10 000 steps",
 )
+
+# %%
 for i, step in enumerate(LATER):
     c = cluster_radius(orth.net(i))
     print(f"step {step:6}: r = {c.r_w:.4f}, r/‖w̄‖ = {c.rho_w:.5f}")
@@ -1211,6 +1359,7 @@ def same_as_regression(rate):
     return measured(error, 0, atol=1e-11, n=300, seed=6, what=what)
 
 
+# %%
 check(
     "lt-nar-logistic",
     same_as_regression,
@@ -1253,6 +1402,7 @@ def limit_is(slopes):
     return measured(off, 0, atol=0.2, n=1, seed=24, what=what)
 
 
+# %%
 check(
     "lt-nar-limit",
     limit_is,
@@ -1317,6 +1467,7 @@ def from_multipliers(leak):
     return measured(off, 0, atol=1e-6, n=50, seed=11, what=what)
 
 
+# %%
 check(
     "lt-coupled",
     from_multipliers,
@@ -1350,6 +1501,7 @@ def one_class(side):
     return torch.stack(found)
 
 
+# %%
 def extremes(leaks):
     one, zero = (coupled_svm(svm_task.x, svm_task.y, leak) for leak in leaks)
     pairs = ((one.w - one.u, ordinary), (zero.w, one_class(1)))
@@ -1393,11 +1545,13 @@ mirrored = (
 
 def same_line(sample):
     both = coupled_svm(*sample, 0.05)
-    off = float(angle(both.w - both.u, max_margin(*sample)).max())
-    what = "largest angle in degrees"
+    line = max_margin(*sample)
+    off = float(torch.stack([angle(both.w, line), angle(-both.u, line)]).max())
+    what = "largest angle of w or −u in degrees"
     return measured(off, 0, atol=1e-4, n=50, seed=11, what=what)
 
 
+# %%
 check(
     "lt-symmetric",
     same_line,
@@ -1431,16 +1585,13 @@ coupled_weights = (
 
 def equal_margins(weights):
     """Both points are met with the same margin, up to the common scale."""
-    G = sp.Matrix(
-        [
-            [(1 + alpha**2) * A, 2 * alpha * c],
-            [2 * alpha * c, (1 + alpha**2) * B],
-        ]
-    )
+    within, across = 1 + alpha**2, 2 * alpha * c
+    G = sp.Matrix([[within * A, across], [across, within * B]])
     left, right = G * sp.Matrix(weights)
     return Chain(left).eq(right, "G λ is proportional to (1, 1)").evidence()
 
 
+# %%
 check(
     "lt-two-points",
     equal_margins,
@@ -1505,6 +1656,7 @@ def nets_within(direction):
     )
 
 
+# %%
 check(
     "lt-two-points-nets",
     nets_within,
@@ -1561,6 +1713,7 @@ def recorded_nets_within(target):
     )
 
 
+# %%
 check(
     "lt-two-points-nets",
     recorded_nets_within,
@@ -1663,6 +1816,7 @@ def monotone(sample):
     return observed(least >= -1e-12, witness, n=6000, seed=6, tolerance=1e-12)
 
 
+# %%
 check(
     "lt-monotone",
     monotone,
@@ -1688,17 +1842,16 @@ check(
 # %%
 RADII = (0.1, 1.0, 5.0)
 CHECKPOINTS = (0, 10, 30, 100, 300, 1000)
+task_6 = TeacherTask(6, 10, margin=0.1)
 families = {
     "orthogonally separable": orthogonally_separable(
         10, 6, seeded(5), copies=32
     ),
-    "separable": TeacherTask(6, 10, margin=0.1).sample(seeded(5), copies=32)[
-        :2
-    ],
+    "separable": task_6.sample(seeded(5), copies=32)[:2],
 }
-starts = initial(
-    K, 6, seeded(6), alpha=0.3, radius=tensor(RADII), copies=(32, 1)
-)
+check_orthogonally_separable(*families["orthogonally separable"])
+radii_ = tensor(RADII)
+starts = initial(K, 6, seeded(6), alpha=0.3, radius=radii_, copies=(32, 1))
 
 
 def shares_in_agreement(family):
@@ -1708,6 +1861,7 @@ def shares_in_agreement(family):
     return torch.stack([(agreement(n, x, y).par == 1).double() for n in nets])
 
 
+# %%
 entered = {name: shares_in_agreement(name) for name in families}
 
 
@@ -1721,6 +1875,7 @@ def all_enter(family):
     )
 
 
+# %%
 check(
     "lt-entry",
     all_enter,
@@ -1729,6 +1884,8 @@ check(
     says="separable data will do",
     scope="96 runs of loss-normalised descent",
 )
+
+# %%
 {
     r: entered["orthogonally separable"].mean(1)[:, i].tolist()
     for i, r in enumerate(RADII)
@@ -1763,6 +1920,7 @@ def every_neuron_tends_to(name):
     )
 
 
+# %%
 check(
     "lt-orthogonal-limit",
     every_neuron_tends_to,
@@ -1771,10 +1929,10 @@ check(
     says="the ordinary SVM and its negative",
     scope="one run, every neuron",
 )
-line = (
-    margins(orth_x, orth_y, w_limit - u_limit).min()
-    / (w_limit - u_limit).norm()
-)
+
+# %%
+kappa_limit = w_limit - u_limit
+line = margins(orth_x, orth_y, kappa_limit).min() / kappa_limit.norm()
 glue("margin-limit", f"{float(line):.3f}")
 glue("margin-best", f"{float(separable(orth_x, orth_y)):.3f}")
 assert line < separable(orth_x, orth_y)
@@ -1830,6 +1988,8 @@ for values in swept.values():
     assert values["differs"].mean(0)[-1] > values["differs"].mean(0)[0]
     assert (values["differs"] <= values["bound"] / 2).all()
 figure("teachers-sweep", fig)
+
+# %% tags=["remove-output"]
 glue("sweep-nar", f"{float(swept[20, 0.1]['nar'][:, 0].mean()):.0%}")
 glue("sweep-small", f"{float(swept[20, 0.1]['differs'][:, 0].mean()):.1%}")
 glue("sweep-large", f"{float(swept[20, 0.1]['differs'][:, -1].mean()):.1%}")
@@ -1870,6 +2030,7 @@ def orders_all(ends):
     )
 
 
+# %%
 check(
     "lt-small-start",
     orders_all,
@@ -1879,69 +2040,108 @@ check(
 )
 
 # %% [markdown]
-# {numref}`fig-teachers-starts` repeats the measurement with more samples, for three values of $d$ and with two gaps between the classes, from a recorded run.
+# {numref}`fig-teachers-starts` repeats the measurement with {glue:text}`starts-seeds` samples, for three values of $d$ and with two gaps between the classes, from a recorded run. With a gap of 0.1, as in {numref}`fig-teachers-sweep`, the order holds in all six settings.
 
 # %%
 start_record = read(EXPERIMENTS["starts"])
-high = [i for i, d in enumerate(start_record.axes["dimension"]) if d >= 20]
+SIGNS = {"rho": 1, "agree": -1, "differs": 1}
+WIDE, NARROW = range(2)  # gaps of 0.1 and 0.02
 
 
-def recorded_order(ends):
-    small_, large_ = ends
-    signs = {"rho": 1, "agree": -1, "differs": 1}
-    gaps = {}
-    for key, sign in signs.items():
-        means = start_record[key].mean(-1)
-        means = means[:, high] if key == "differs" else means
-        gaps[key] = float(
-            (sign * (means[..., large_] - means[..., small_])).min()
-        )
-    where = min(gaps, key=gaps.get)
-    return observed(
-        gaps[where] > 0,
-        f"{where} has the wrong order in one setting",
-        n=start_record["rho"][..., 0, :].size,
-        seed=start_record.info["seed"],
-    )
+def recorded_order(gap, *keys):
+    """Do these differ in the expected sense between the ends, in every setting?"""
+
+    def verify(ends):
+        small_, large_ = ends
+        gains = {}
+        for key in keys:
+            means = start_record[key][gap].mean(-1)
+            gain = SIGNS[key] * (means[..., large_] - means[..., small_])
+            gains[key] = float(gain.min())
+        where = min(gains, key=gains.get)
+        witness = f"{where} has the wrong order in one setting"
+        n = start_record["rho"][gap, ..., 0, :].size
+        return observed(gains[where] > 0, witness, n=n, seed=0)
+
+    return verify
 
 
+# %%
 check(
     "lt-small-start",
-    recorded_order,
+    recorded_order(WIDE, *SIGNS),
     (0, -1),
     counterfeit=(-1, 0),
     says="large starts cluster better",
-    scope="every recorded setting; the line only for d = 20 and 50",
+    scope="six recorded settings with a gap of 0.1",
 )
 
+# %% [markdown]
+# With the narrow gap of 0.02 it does not. The signs still agree more after a small start, in every setting. But for $\alpha=0.1$ and $d=50$ the network that started small is *less* like a line than the one that started large: it differs from its own on {glue:text}`narrow-small` of the directions, the other on {glue:text}`narrow-large`, and in the mean of {glue:text}`starts-seeds` samples that is {glue:text}`narrow-errors` standard errors. Why, we have not examined; agreement on the sample is not all that counts.
+
+# %%
+check(
+    "lt-small-start",
+    lambda keys: recorded_order(NARROW, *keys)((0, -1)),
+    ("agree",),
+    counterfeit=("agree", "differs"),
+    says="with a narrow gap, too, the network is nearer to a line",
+    scope="agreement, six recorded settings with a gap of 0.02",
+)
+ends = 100 * start_record["differs"][NARROW, 2, 0][[0, -1]]  # d = 50, α = 0.1
+excess_ = ends[0] - ends[1]
+errors_away = excess_.mean() / (excess_.std() / len(excess_) ** 0.5)
+glue("narrow-small", f"{ends[0].mean():.1f} %")
+glue("narrow-large", f"{ends[1].mean():.1f} %")
+glue("narrow-errors", f"{errors_away:.1f}")
+assert errors_away > 3
+
+
+# %% tags=["hide-input"]
+def draw_ends(ax, key, dimension, leak, **style):
+    """One quantity against the size of the start; the larger gap."""
+    runs = start_record[key][WIDE, dimension, leak].T
+    scale = 100 if key == "differs" else 1
+    sizes = start_record.axes["radius"]
+    band(ax, sizes, scale * runs, between=(0.1, 0.9), **style)
+
+
 # %% tags=["remove-output"]
-fig, panels = plt.subplots(2, 1, figsize=(6.4, 6.2), sharex=True)
-sizes_ = np.array(start_record.axes["radius"])
-for ax, (key, name) in zip(
-    panels,
-    [("agree", "sign agreement"), ("differs", names["differs"])],
-    strict=True,
-):
-    for k, (d, color) in enumerate(
-        zip(start_record.axes["dimension"], colors, strict=True)
+fig, panels = plt.subplots(3, 2, figsize=(6.4, 8.2), sharex=True, sharey="row")
+for row, (key, name) in zip(panels, names.items(), strict=True):
+    for j, (ax, leak) in enumerate(
+        zip(row, start_record.axes["alpha"], strict=True)
     ):
-        runs = start_record[key][0, k, 0].T * (100 if key == "differs" else 1)
-        band(ax, sizes_, runs, color=COLORS[color], label=f"d={d}")
-    ax.set_ylabel(name)
-    ax.set_xscale("log")
-    label_lines(ax)
-panels[-1].set_xlabel("size R₀ of the start")
-panels[0].annotate(start_record.note, (0.02, 0.05), xycoords="axes fraction")
+        for k, (d, color) in enumerate(
+            zip(start_record.axes["dimension"], colors, strict=True)
+        ):
+            draw_ends(ax, key, k, j, color=COLORS[color], label=f"d={d}")
+        ax.set(xscale="log", xlabel=f"R₀, α={leak}" if key == "differs" else "")
+    row[0].set_ylabel(name)
+    row[0].set_yscale("log" if key == "rho" else "linear")
+    label_lines(row[1])
+note = (start_record.note, (0.02, 0.05))
+panels[1, 0].annotate(*note, xycoords="axes fraction").set_in_layout(False)
 figure("teachers-starts", fig)
 caption("starts-stamp", start_record.stamp)
+glue("starts-seeds", start_record["rho"].shape[-1])
+
+# %% tags=["hide-input"]
+rho, agree, share = (start_record[key][WIDE].mean(-1) for key in names)
+assert (rho[:, 0, 0] < 0.5).all() and (rho[:, 0, -1] > 1).all()
+assert (rho[:, 1, 0] < 0.03).all() and (rho[:, 1, -1] < 0.9).all()
+assert (agree[..., 0] > 0.98).all() and (agree[:, 1, -1] > 0.8).all()
+assert (agree[:, 0, -1] > 0.7).all() and (agree[:, 0, -1] < 0.85).all()
+assert (share[:, 0, 0] < 0.015).all() and (share[:, 1] < 0.011).all()
+assert (share[:, 0, -1] > 0.01).all() and (share[:, 0, -1] < 0.04).all()
 
 
 # %% [markdown]
 # :::{glue:figure} teachers-starts
 # :name: fig-teachers-starts
-# :alt: Two panels against the size of the start, for dimensions 2, 20 and 50. The sign agreement is close to one for small starts and falls for large ones. The share of directions on which the network differs from a line rises with the size of the start in dimensions 20 and 50.
+# :alt: Six panels against the size of the start from one thousandth to twenty, with a line for each of the dimensions 2, 20 and 50. For leak 0.1, from the smallest to the largest start: the relative radius of the clusters rises from below a half to above one, the sign agreement falls from above 0.98 to between 0.7 and 0.85, and the share of directions on which the network differs from a line rises from below 1.5 per cent to between one and four. For leak 0.5 the radius starts below 0.03 and ends below 0.9, the agreement ends above 0.8, and the share stays below 1.1 per cent.
 #
-# Sign agreement, and the share of directions on which the network differs from its line, for $\alpha=0.1$ and the gap of {numref}`fig-teachers-sweep`. Lines are means over the samples, bands run from the lowest to the highest. {glue:md}`starts-stamp`
+# As {numref}`fig-teachers-sweep`, for $\alpha=0.1$ (left) and 0.5 (right), with {glue:text}`starts-seeds` samples in every point. Lines are means over the samples; the bands hold the middle 80 per cent of them. Where a line leaves its band, a few samples make the mean. {glue:md}`starts-stamp`
 # :::
 #
 # For $d=20$ and $\alpha=0.1$ the NAR is *not* reached, even from the smallest start: on average it holds on {glue:text}`sweep-nar` of the samples. A few stragglers make the clusters wide: {prf:ref}`lt-half` allows {glue:text}`sweep-bound` of disagreement on average. Yet the network differs from its line on only {glue:text}`sweep-small` of the directions, against {glue:text}`sweep-large` after the large start.
@@ -1993,6 +2193,8 @@ clusters = cluster_radius(digit_nets)
 odd, even = odd_even(digit_nets, test_x)
 right = (digit_nets.margins(test_x, test_y) > 0).double().mean(-1)
 line_right = (test_y * odd > 0).double().mean(-1)
+
+# %%
 assert (digit_nets.margins(digit_x, digit_y) > 0).all()
 everything = torch.cat([digit_x, test_x]), torch.cat([digit_y, test_y])
 assert separable(*everything) > 0
@@ -2022,6 +2224,7 @@ def line_without_clusters(floor):
     return observed(least >= floor and others, witness, n=25, seed=1)
 
 
+# %%
 check(
     "lt-digits",
     line_without_clusters,
@@ -2049,6 +2252,7 @@ assert right.min() > 0.95 and line_right.min() > 0.95
 assert (right - line_right).mean() < 0.02
 figure("teachers-digits", fig)
 
+
 # %% [markdown]
 # :::{glue:figure} teachers-digits
 # :name: fig-teachers-digits
@@ -2057,57 +2261,84 @@ figure("teachers-digits", fig)
 # Digits 3 against 8: {glue:text}`digit-train` training and {glue:text}`digit-test` test images, five starts of each size. Above: accuracy of the networks and of their lines. Below: how far the networks are from linear *functions*. Lines are means, bands run from the lowest to the highest.
 # :::
 #
-# All 45 pairs of digits, in a recorded run, say the same.
+# All 45 pairs of digits, in recorded runs, say the same.
 
 # %%
-pair_record = read(EXPERIMENTS["digit-pairs"])
-pair_differs = pair_record["differs"].mean(-1)
-pair_even = pair_record["even"].mean(-1)
+def recorded(name):
+    """A record, or None where its data could not be had."""
+    try:
+        return read(EXPERIMENTS[name])
+    except MissingRecord:
+        return None
 
 
+pair_records = {"8×8 digits": read(EXPERIMENTS["digit-pairs"])}
+if (larger := recorded("mnist-pairs")) is not None:
+    pair_records["MNIST"] = larger
+pair_means = {
+    name: (100 * record["differs"].mean(-1), record["even"].mean(-1))
+    for name, record in pair_records.items()
+}
+
+
+# %%
 def pairs_are_lines(most):
     """For every pair and size, on average over the draws."""
-    largest, least = float(pair_differs.max()), float(pair_even.min())
+    differs, even_share = (
+        np.concatenate(part) for part in zip(*pair_means.values(), strict=True)
+    )
+    largest, least = float(differs.max()), float(even_share.min())
     return observed(
         largest <= most and least > 0.25,
-        f"one pair differs on {largest:.1%}; even part at least {least:.2f}",
-        n=pair_record["differs"].size,
-        seed=pair_record.info["seed"],
+        f"one pair differs on {largest:.1f} %; even part at least {least:.2f}",
+        n=sum(record["differs"].size for record in pair_records.values()),
+        seed=pair_records["8×8 digits"].info["seed"],
     )
 
 
+# %%
 check(
     "lt-digits",
     pairs_are_lines,
-    0.03,
-    counterfeit=0.0,
-    says="on every test image of every pair",
-    scope="97 % of the images on average over draws, 45 pairs, recorded",
+    2.0,
+    counterfeit=1.0,
+    says="99 % of the images of every pair",
+    scope="98 % of the images on average over draws, 45 pairs, recorded",
 )
 
 # %% tags=["remove-output"]
-fig, ax = plt.subplots()
-for k, (size, color) in enumerate(
-    zip(pair_record.axes["radius"], colors, strict=True)
+size_ = 6.4, 0.6 + 3.2 * len(pair_means)
+fig, panels = plt.subplots(len(pair_means), sharex=True, figsize=size_)
+for ax, (name, record) in zip(
+    np.atleast_1d(panels), pair_records.items(), strict=True
 ):
-    style = {"color": COLORS[color], "mfc": "none", "label": f"R₀ = {size:g}"}
-    ax.plot(pair_even[:, k], 100 * pair_differs[:, k], "os^"[k], **style)
+    differs, even_share = pair_means[name]
+    for k, size in enumerate(record.axes["radius"]):
+        style = {"color": COLORS[colors[k]], "mfc": "none"}
+        ax.plot(even_share[:, k], differs[:, k], "os^"[k], **style)
+        ax.lines[-1].set_label(f"R₀ = {size:g}")
+    ax.set_ylabel(f"{name}:\ndiffers from its line (%)")
+    ax.annotate(record.note, (0.02, 0.5), xycoords="axes fraction")
+    assert even_share.min() > 0.25 and differs.max() < 1.5
+    assert (differs < 1).mean() > 0.8
 ax.set_xlabel("median of |E|/|O| on test images")
-ax.set_ylabel("differs from its line (%)")
 ax.legend()
-ax.annotate(pair_record.note, (0.02, 0.5), xycoords="axes fraction")
-assert pair_even.min() > 0.25 and pair_differs.mean() < 0.01
 figure("teachers-pairs", fig)
-caption("pairs-stamp", pair_record.stamp)
-for name in ("error", "line_error", "svm_error"):
-    glue(f"pairs-{name}", f"{100 * np.nanmean(pair_record[name]):.2f} %")
+
+# %% tags=["remove-output"]
+stamps = (f"{n}: {record.stamp}" for n, record in pair_records.items())
+caption("pairs-stamp", " ".join(stamps))
+for key in ("error", "line_error", "svm_error"):
+    means = (np.nanmean(record[key]) for record in pair_records.values())
+    glue(f"pairs-{key}", " and ".join(f"{100 * m:.2f} %" for m in means))
+glue("pairs-names", " and ".join(pair_records))
 
 # %% [markdown]
 # :::{glue:figure} teachers-pairs
 # :name: fig-teachers-pairs
-# :alt: A scatter of 45 pairs of digits for three sizes of the start. The median ratio of even to odd part is above a quarter for every pair; the share of test images on which network and line differ is below three per cent for every pair, and below one per cent for most.
+# :alt: Scatter of the 45 pairs of digits for three sizes of the start, a panel for each data set. The median ratio of even to odd part is above a quarter for every pair; the share of test images on which network and line differ is below one and a half per cent for every pair, and below one per cent for most.
 #
-# Each mark is a pair of digits: how far its networks are from a linear function, and how often they differ from their line on test images; means over the draws. Test errors, averaged over everything: networks {glue:text}`pairs-error`, their lines {glue:text}`pairs-line_error`, the ordinary SVM {glue:text}`pairs-svm_error`. {glue:md}`pairs-stamp`
+# Each mark is a pair of digits: how far its networks are from a linear function, and how often they differ from their line on test images; means over the draws. Test errors on {glue:text}`pairs-names`, averaged over pairs, sizes and draws: networks {glue:text}`pairs-error`, their lines {glue:text}`pairs-line_error`, the ordinary SVM {glue:text}`pairs-svm_error`. {glue:md}`pairs-stamp`
 # :::
 #
 # So clusters are sufficient for a straight boundary, not necessary. On these images something else makes the even part too small to matter for the sign, at every size of the start that we tried. The theory above does not explain it.
@@ -2166,12 +2397,12 @@ assert signs == [False, True]
 # :class: dropdown
 # :::
 #
-# The bound tends to $2R^2\|w^*\|^2$: the perceptron's, up to the factor 2 that $(a+b)^2\le2a^2+2b^2$ has cost. With $R_0=0$ it is not needed, and the factor disappears.
+# The bound tends to the perceptron's own, $R^2\|w^*\|^2$.
 
 # %%
-for rate, updates, most in zip(
-    (0.1, 1, 10), hinge.total()[-1], hinge_bound(hinge.setting), strict=True
-):
+bounds = sum(terms(hinge.setting, 1.0))
+counted = hinge.total()[-1]
+for rate, updates, most in zip((0.1, 1, 10), counted, bounds, strict=True):
     print(f"η = {rate:4}: {updates:.0f} updates, at most {most:,.0f}")
     assert updates <= most
 
