@@ -96,7 +96,8 @@ def observed(holds: bool, witness: str, **facts: Any) -> Evidence:
 def together(*evidence: Evidence) -> Evidence:
     """Join the parts of one claim; the whole is only as strong as its weakest part.
 
-    Counts add up; of other facts the first that is given stands.  A counterfeit of the whole is
+    Counts add up; of measurements the one stands that came nearest to its tolerance, and of other
+    facts the first that is given.  A counterfeit of the whole is
     refused as soon as one part refuses it: parts that need counterfeits of their own are checked
     one by one.
     """
@@ -104,10 +105,16 @@ def together(*evidence: Evidence) -> Evidence:
         raise ValueError("no evidence to join: pass at least one verification")
     weakest = max(evidence, key=lambda e: KINDS.index(e.kind))
     facts: dict[str, Any] = {}
-    for part in evidence:
+    for part in sorted(evidence, key=_strain, reverse=True):
         for key, value in part.facts.items():
             facts[key] = facts.get(key, 0) + value if key in ADDED else facts.get(key, value)
     return Evidence(weakest.kind, facts, sum((e.latex for e in evidence), ()))
+
+
+def _strain(part: Evidence) -> float:
+    """How much of its tolerance a measurement uses; 0 for other evidence."""
+    facts = part.facts
+    return abs(facts["value"] - facts["target"]) / facts["tolerance"] if "value" in facts else 0.0
 
 
 def each(*parts: Callable[[], Evidence]) -> Evidence:

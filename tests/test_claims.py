@@ -168,6 +168,15 @@ def test_joined_evidence_is_as_weak_as_its_weakest_part():
     }
 
 
+def test_of_joined_measurements_the_one_nearest_to_its_tolerance_is_shown():
+    near = measured(1.5, 1, atol=1, n=10, seed=0, what="near")
+    far = measured(0.09, 0, atol=0.1, n=20, seed=0, what="far")
+    for parts in ((near, far), (far, near)):
+        facts = together(*parts).facts
+        assert (facts["what"], facts["value"], facts["tolerance"]) == ("far", 0.09, 0.1)
+        assert facts["n"] == 30
+
+
 def test_summary_has_one_order_whatever_the_dict():
     facts = {"seed": 0, "engine": "SymPy", "steps": 1, "largest_share": 0.12345}
     expected = "1 step, SymPy, largest share 0.1235, seed 0"
