@@ -532,7 +532,7 @@ assert math.isclose(math.log(PRICE), -1 - PRICE, rel_tol=1e-12)
 #
 # $$\|W_T\|^2\le\|W_0\|^2+2\eta A_T\ln(T/A_T)+2k\eta^2v^2R^2A_T .$$
 #
-# If $A_T\le1$, the bound holds, since $1\le y_iw^*\cdot x_i\le\|w^*\|R$. Else $\ln(T/A_T)\le\ln T$. By Cauchy–Schwarz $2k\alpha v\eta A_T\le\sqrt{2k}\,\|w^*\|(\|W_T\|+\|W_0\|)$. Divide by $\sqrt{2k}\,\|w^*\|$ and write $mA_T\le\|W_T\|+b$ with $b=\|W_0\|\le\sqrt{2k}R_0$, $m=\sqrt{2k}\,\alpha v\eta/\|w^*\|$, and $\|W_T\|^2\le b^2+gA_T$ with $g=2\eta\ln T+2k\eta^2v^2R^2$. So either $mA_T\le b$, or $(mA_T-b)^2\le b^2+gA_T$, that is $m^2A_T\le g+2mb$. In both cases $A_T\le g/m^2+2b/m$.
+# If $A_T\le1$, the bound holds: $1\le y_iw^*\cdot x_i\le\|w^*\|R$ and $\alpha<1$, so its term with $R^2$ is more than 1, and no other is negative, since $T\ge1$. Else $\ln(T/A_T)\le\ln T$. By Cauchy–Schwarz $2k\alpha v\eta A_T\le\sqrt{2k}\,\|w^*\|(\|W_T\|+\|W_0\|)$. Divide by $\sqrt{2k}\,\|w^*\|$ and write $mA_T\le\|W_T\|+b$ with $b=\|W_0\|\le\sqrt{2k}R_0$, $m=\sqrt{2k}\,\alpha v\eta/\|w^*\|$, and $\|W_T\|^2\le b^2+gA_T$ with $g=2\eta\ln T+2k\eta^2v^2R^2$. So either $mA_T\le b$, or $(mA_T-b)^2\le b^2+gA_T$, that is $m^2A_T\le g+2mb$. In both cases $A_T\le g/m^2+2b/m$.
 # :::
 #
 # With the cruder $s_tz_t\le c$ of {prf:ref}`lt-price` the same proof gives $A_T=O(\sqrt T)$.
@@ -555,20 +555,20 @@ def strained(points, w_star_, *runs, steps, loss="logistic"):
 
 
 # %%
-many = torch.eye(20).double()
+many = 2 * torch.eye(20).double()  # no length is 1, so that powers count
 cosine = torch.linspace(0.985, -0.985, 6000, dtype=torch.float64)
 bend_by = cosine / (1 - cosine**2).sqrt()
 detour = 0.15 * torch.stack([torch.ones(6000), bend_by], -1)
-TINY = [([1e-3], 0.99, rate) for rate in (0.1, 0.6, 1.9, 6.0)]
-FAR, SLIGHTLY, BACKWARDS = [-2e3], [-10.0] * 20, [-1e3, 0.0]
+TINY = [([4e-3], 0.99, rate) for rate in (1.6, 10.0, 30.0, 100.0)]
+FAR, SLIGHTLY, BACKWARDS = [-8e3], [-10.0] * 20, [-1e3, 0.0]
 
 
 # %%
 def all_strained(loss):
     """Runs for ln T and 1/α, for R², and for R₀."""
     cases = (
-        (one, [1], *TINY, (FAR, 0.03, 20.0)),
-        (many, [1] * 20, (SLIGHTLY, 0.99, 1e5)),
+        (one / 4, [4], *TINY, (FAR, 0.03, 320.0)),
+        (many, [0.5] * 20, (SLIGHTLY, 0.99, 1e5)),
         (detour, [1 / 0.15, 0], (BACKWARDS, 0.99, 16.0)),
     )
     steps = 10_000, 20, 6000
@@ -604,11 +604,15 @@ def used(run, price, shares=(1, 1, 1)):
 
 # %%
 def each_term_needed(runs):
-    """A verification that scales one term of the bound after the other."""
+    """A verification that scales each term on the runs that strain it.
+
+    The last two runs are those for R² and for R₀.
+    """
+    groups = runs[:-2], runs[-2:-1], runs[-1:]
 
     def scaled(i, share):
         shares = [share if j == i else 1 for j in range(3)]
-        ratios = torch.cat([used(*run, shares).flatten() for run in runs])
+        ratios = torch.cat([used(*run, shares).flatten() for run in groups[i]])
         witness = f"A_t is {ratios.max():.3g} of the bound"
         holds = bool(ratios.max() <= 1)
         return observed(holds, witness, n=len(ratios), seed=0)
@@ -629,12 +633,16 @@ check(
     scope="19 runs, at every step",
 )
 assert sum(run.push[0].numel() for run, _ in sgd_runs) == 19
-glue("slack-random", round(float(1 / used(*sgd_runs[0])[-1].max())))
+glue("slack-random", int(1 / used(*sgd_runs[0])[-1].max()))
 for name, run in zip(("steps", "radius", "start"), strains, strict=True):
     glue(f"used-{name}", f"{float(used(run, log_steps(run)).max()):.2f}")
+leaks_ = strains[0].setting.alpha
+beyond = used(*sgd_runs[2], (1, 1, leaks_))[:, -1].max()  # the start far off
+assert beyond > 1
+glue("used-far", f"{float(beyond):.1f}")
 
 # %% [markdown]
-# At the end of the ordinary runs of stochastic descent the bound is at least {glue:text}`slack-random` times too large. In the others $A_t$ comes up to {glue:text}`used-steps`, {glue:text}`used-radius` and {glue:text}`used-start` of it. So for a leak near 1 the last two terms are nearly sharp, and the first is within a factor of about two. For small leaks the term with $R_0$ needs its factor $1/\alpha$; whether the others need $1/\alpha^2$ we do not know.
+# At the end of the ordinary runs of stochastic descent the bound is at least {glue:text}`slack-random` times too large. In the others $A_t$ comes up to {glue:text}`used-steps`, {glue:text}`used-radius` and {glue:text}`used-start` of it. So for a leak near 1 the last two terms are nearly sharp, and the first is within a factor of about two. For small leaks the term with $R_0$ needs its factor $1/\alpha$: without it the run from far away would come to {glue:text}`used-far` times the bound. Whether the others need $1/\alpha^2$ we do not know.
 #
 # :::{prf:observation} Logarithmic growth
 # :label: lt-shape
@@ -898,10 +906,10 @@ assert sum(run.push[0].numel() for run, _ in hinge_runs) == 10
 # :::
 #
 # :::{prf:proof}
-# Now $\frac{d}{dt}F\ge2k\alpha v\bar s$ and $\frac d{dt}\|W\|^2=2\operatorname{mean}_is_iz_i\le2c$. Cauchy–Schwarz gives the bound. It grows like $\sqrt t$, so $\bar s$ comes as close to 0 as we like; by {prf:ref}`lt-gd` so does the loss, which does not increase along the flow. (Where a neuron crosses a kink, flow means a solution of the differential inclusion for which the chain rule holds.)
+# Now $\frac{d}{dt}F\ge2k\alpha v\bar s$ and $\frac d{dt}\|W\|^2=2\operatorname{mean}_is_iz_i\le2c$. Cauchy–Schwarz gives the bound. It grows like $\sqrt t$, so $\bar s$ comes as close to 0 as we like; by {prf:ref}`lt-gd` so does the loss, which does not increase along the flow. For long times concavity gives a smaller bound, $O(\log t)$, as for {prf:ref}`lt-sgd`. (Where a neuron crosses a kink, flow means a solution of the differential inclusion for which the chain rule holds.)
 # :::
 #
-# We follow the flow by small steps. How small is small enough? For one point and a small start the flow has a solution to compare with. The slopes are 1 for $w_j$ and $\alpha$ for $u_j$, so $\dot z=\beta\,s(z)$ with $\beta=(1+\alpha^2)kv^2R^2$, and $(1+e^z)\,\dot z=\beta$ gives $z+e^z=z_0+e^{z_0}+\beta t$.
+# We follow the flow by small steps. How small is small enough? For one positive point $x$, with $w_j\cdot x>0>u_j\cdot x$ at the start and $R=\|x\|$, the flow has a solution to compare with. The slopes stay 1 for $w_j$ and $\alpha$ for $u_j$, so $\dot z=\beta\,s(z)$ with $\beta=(1+\alpha^2)kv^2R^2$, and $(1+e^z)\,\dot z=\beta$ gives $z+e^z=z_0+e^{z_0}+\beta t$.
 
 # %%
 DT, STEPS = 0.03, 5000
@@ -960,8 +968,7 @@ glue("used-flow", f"{float(integral(lone[0]).max()):.2f}")
 
 # %% [markdown]
 # For the single point and a leak of 0.99 the integral comes up to {glue:text}`used-flow` of its bound: here the price is what it says.
-
-# %% [markdown]
+#
 # ### Why there must be a leak
 #
 # Only (i) uses the leak. Without it, training can stand still.
@@ -1942,7 +1949,7 @@ assert line < separable(orth_x, orth_y)
 #
 # ## Where the theory is silent
 #
-# For general separable data nothing above promises agreement. We measure: networks with $2k=40$ neurons on Gaussian inputs, $n=100$, against the size $R_0$ of the start. On fresh directions, uniform on the sphere, we count how often the network differs from its own line $\kappa\cdot x$.
+# For general separable data nothing above promises agreement. We measure: networks with $2k=40$ neurons on $n=100$ Gaussian inputs of a teacher with margin 0.1, against the size $R_0$ of the start. On fresh directions, uniform on the sphere, we count how often the network differs from its own line $\kappa\cdot x$.
 
 # %%
 SIZES = tensor([1e-3, 0.1, 0.5, 2, 20])
@@ -2008,7 +2015,7 @@ glue("sweep-seeds", SEEDS)
 # :::{prf:observation} Small starts cluster
 # :label: lt-small-start
 #
-# {status}`lt-small-start` In each of the three settings, and on average over the samples, a start of size $10^{-3}$ ends with tighter clusters, more agreement and a boundary nearer to a line than a start of size 20.
+# {status}`lt-small-start` For a teacher with margin 0.1, in each of the three settings, and on average over the samples, a start of size $10^{-3}$ ends with tighter clusters, more agreement and a boundary nearer to a line than a start of size 20. With a margin of 0.02 it still ends with more agreement.
 # :::
 
 # %%
@@ -2040,28 +2047,32 @@ check(
 )
 
 # %% [markdown]
-# {numref}`fig-teachers-starts` repeats the measurement with {glue:text}`starts-seeds` samples, for three values of $d$ and with two gaps between the classes, from a recorded run. With a gap of 0.1, as in {numref}`fig-teachers-sweep`, the order holds in all six settings.
+# {numref}`fig-teachers-starts` repeats the measurement with {glue:text}`starts-seeds` samples, $2k=100$ neurons and 4000 steps, for three values of $d$, from a recorded run. With the same margin of 0.1 the order holds in all six settings.
 
 # %%
 start_record = read(EXPERIMENTS["starts"])
 SIGNS = {"rho": 1, "agree": -1, "differs": 1}
-WIDE, NARROW = range(2)  # gaps of 0.1 and 0.02
+WIDE, NARROW = range(2)  # margins of 0.1 and 0.02
+info = start_record.info["config"]
+assert (info["k"], info["steps"], info["n"]) == (50, 4000, 100)
+assert list(start_record.axes["margin"]) == [0.1, 0.02]
 
 
-def recorded_order(gap, *keys):
+def recorded_order(margin, *keys):
     """Do these differ in the expected sense between the ends, in every setting?"""
 
     def verify(ends):
         small_, large_ = ends
         gains = {}
         for key in keys:
-            means = start_record[key][gap].mean(-1)
+            means = start_record[key][margin].mean(-1)
             gain = SIGNS[key] * (means[..., large_] - means[..., small_])
             gains[key] = float(gain.min())
         where = min(gains, key=gains.get)
         witness = f"{where} has the wrong order in one setting"
-        n = start_record["rho"][gap, ..., 0, :].size
-        return observed(gains[where] > 0, witness, n=n, seed=0)
+        n = start_record["rho"][margin, ..., 0, :].size
+        seed = start_record.info["seed"]
+        return observed(gains[where] > 0, witness, n=n, seed=seed)
 
     return verify
 
@@ -2073,11 +2084,11 @@ check(
     (0, -1),
     counterfeit=(-1, 0),
     says="large starts cluster better",
-    scope="six recorded settings with a gap of 0.1",
+    scope="six recorded settings with a margin of 0.1",
 )
 
 # %% [markdown]
-# With the narrow gap of 0.02 it does not. The signs still agree more after a small start, in every setting. But for $\alpha=0.1$ and $d=50$ the network that started small is *less* like a line than the one that started large: it differs from its own on {glue:text}`narrow-small` of the directions, the other on {glue:text}`narrow-large`, and in the mean of {glue:text}`starts-seeds` samples that is {glue:text}`narrow-errors` standard errors. Why, we have not examined; agreement on the sample is not all that counts.
+# With a margin of 0.02 it does not. The signs still agree more after a small start in every setting, and for $d=2$ or $\alpha=0.5$ radius and boundary keep the order, too. But take $\alpha=0.1$. For $d=20$ neither the radius nor the boundary tells the two starts apart, within two standard errors. For $d=50$ the networks that started small are *less* like a line than those that started large: on average they differ from their own line on {glue:text}`narrow-small` of the directions, the others on {glue:text}`narrow-large`. The difference is small, but {glue:text}`narrow-errors` standard errors from 0. There, even after the small start, the neurons of each kind agree on only {glue:text}`narrow-nar` of the samples' points, on average. Why, we have not examined; more agreement on the sample need not make a straighter boundary.
 
 # %%
 check(
@@ -2085,21 +2096,34 @@ check(
     lambda keys: recorded_order(NARROW, *keys)((0, -1)),
     ("agree",),
     counterfeit=("agree", "differs"),
-    says="with a narrow gap, too, the network is nearer to a line",
-    scope="agreement, six recorded settings with a gap of 0.02",
+    says="with the small margin, too, the network is nearer to a line",
+    scope="agreement, six recorded settings with a margin of 0.02",
 )
-ends = 100 * start_record["differs"][NARROW, 2, 0][[0, -1]]  # d = 50, α = 0.1
-excess_ = ends[0] - ends[1]
-errors_away = excess_.mean() / (excess_.std() / len(excess_) ** 0.5)
-glue("narrow-small", f"{ends[0].mean():.1f} %")
-glue("narrow-large", f"{ends[1].mean():.1f} %")
-glue("narrow-errors", f"{errors_away:.1f}")
-assert errors_away > 3
+
+
+# %% tags=["hide-input"]
+def gain_in_errors(key):
+    """What a small start gains over a large one in standard errors: (d, α)."""
+    ends = start_record[key][NARROW][..., [0, -1], :]
+    gain = SIGNS[key] * (ends[..., 1, :] - ends[..., 0, :])
+    return gain.mean(-1) / (gain.std(-1, ddof=1) / gain.shape[-1] ** 0.5)
+
+
+rho_gain, line_gain = gain_in_errors("rho"), gain_in_errors("differs")
+for gained in (rho_gain, line_gain):
+    assert (gained[0] > 2).all() and (gained[:, 1] > 2).all()
+    assert abs(gained[1, 0]) < 2  # d = 20, α = 0.1
+assert line_gain[2, 0] < -3  # d = 50, α = 0.1
+glue("narrow-errors", f"{-line_gain[2, 0]:.1f}")
+for name, end in (("small", 0), ("large", -1)):
+    percent = 100 * start_record["differs"][NARROW, 2, 0, end].mean()
+    glue(f"narrow-{name}", f"{percent:.1f} %")
+glue("narrow-nar", f"{start_record['nar'][NARROW, 2, 0, 0].mean():.0%}")
 
 
 # %% tags=["hide-input"]
 def draw_ends(ax, key, dimension, leak, **style):
-    """One quantity against the size of the start; the larger gap."""
+    """One quantity against the size of the start; the larger margin."""
     runs = start_record[key][WIDE, dimension, leak].T
     scale = 100 if key == "differs" else 1
     sizes = start_record.axes["radius"]
@@ -2141,15 +2165,15 @@ assert (share[:, 0, -1] > 0.01).all() and (share[:, 0, -1] < 0.04).all()
 # :name: fig-teachers-starts
 # :alt: Six panels against the size of the start from one thousandth to twenty, with a line for each of the dimensions 2, 20 and 50. For leak 0.1, from the smallest to the largest start: the relative radius of the clusters rises from below a half to above one, the sign agreement falls from above 0.98 to between 0.7 and 0.85, and the share of directions on which the network differs from a line rises from below 1.5 per cent to between one and four. For leak 0.5 the radius starts below 0.03 and ends below 0.9, the agreement ends above 0.8, and the share stays below 1.1 per cent.
 #
-# As {numref}`fig-teachers-sweep`, for $\alpha=0.1$ (left) and 0.5 (right), with {glue:text}`starts-seeds` samples in every point. Lines are means over the samples; the bands hold the middle 80 per cent of them. Where a line leaves its band, a few samples make the mean. {glue:md}`starts-stamp`
+# As {numref}`fig-teachers-sweep`, for $\alpha=0.1$ (left) and 0.5 (right), with $2k=100$ neurons, 4000 steps, and {glue:text}`starts-seeds` samples in every point. Lines are means over the samples; the bands hold the middle 80 per cent of them. Where a line leaves its band, a few samples make the mean. {glue:md}`starts-stamp`
 # :::
 #
-# For $d=20$ and $\alpha=0.1$ the NAR is *not* reached, even from the smallest start: on average it holds on {glue:text}`sweep-nar` of the samples. A few stragglers make the clusters wide: {prf:ref}`lt-half` allows {glue:text}`sweep-bound` of disagreement on average. Yet the network differs from its line on only {glue:text}`sweep-small` of the directions, against {glue:text}`sweep-large` after the large start.
+# Back to {numref}`fig-teachers-sweep`: for $d=20$ and $\alpha=0.1$ the NAR is *not* reached, even from the smallest start: on average it holds on {glue:text}`sweep-nar` of the samples. A few stragglers make the clusters wide: {prf:ref}`lt-half` allows {glue:text}`sweep-bound` of disagreement on average. Yet the network differs from its line on only {glue:text}`sweep-small` of the directions, against {glue:text}`sweep-large` after the large start.
 #
 # :::{prf:observation} Nearly linear without agreement
 # :label: lt-silent
 #
-# {status}`lt-silent` For $d=20$, $\alpha=0.1$ and a start of size $10^{-3}$, in none of the runs is the NAR reached on the whole sample within 1200 steps, and in each the network differs from a line on less than a quarter of what {prf:ref}`lt-cap` allows.
+# {status}`lt-silent` For $d=20$, $\alpha=0.1$ and a start of size $10^{-3}$, in none of the runs is the NAR reached on the whole sample within 1200 steps, and in each the network differs from a line on less than a tenth of what {prf:ref}`lt-cap` allows. Of the recorded networks, wider and trained longer, fewer than one in twenty reach it.
 # :::
 
 # %%
@@ -2164,9 +2188,32 @@ def silent(share):
 check(
     "lt-silent",
     silent,
-    0.25,
+    0.1,
     counterfeit=0.01,
     says="less than a hundredth of what is allowed",
+)
+
+
+# %%
+def recorded_silent(share):
+    """The same setting in the record; a few runs do reach the NAR."""
+    differs_, allowed, nar = (
+        start_record[key][WIDE, 1, 0, 0] for key in ("differs", "bound", "nar")
+    )
+    largest, reached = (differs_ / allowed).max(), (nar == 1).mean()
+    witness = f"one network differs on {largest:.2f} of what is allowed"
+    holds = bool(largest < share and reached < 0.05)
+    facts = {"n": nar.size, "seed": start_record.info["seed"]}
+    return observed(holds, witness, **facts)
+
+
+check(
+    "lt-silent",
+    recorded_silent,
+    0.1,
+    counterfeit=0.01,
+    says="less than a hundredth of what is allowed",
+    scope="256 samples, 4000 steps, recorded",
 )
 
 # %% [markdown]
@@ -2357,7 +2404,7 @@ glue("pairs-names", " and ".join(pair_records))
 # - The paper's own theorems, with their rates and conditions: we have not read them. The same goes for its experiments.
 # - The theorem of Soudry et al., on which the limits rest, and their transfer to loss-normalised steps, which we only measure.
 # - By machine: the inductions over steps. The machine checked single steps with symbols, and the conclusions along the runs shown.
-# - Whether small starts lead to agreement on general separable data. We find that they come close, and sometimes do not arrive.
+# - Whether small starts lead to agreement on general separable data. We find that they come close when the teacher's margin is 0.1, and often do not arrive; at a margin of 0.02, for $\alpha=0.1$ and $d=20$ or 50, they stay far from it.
 # - Anything with biases, a trained second layer, or more layers.
 #
 # ## Exercises
