@@ -1969,7 +1969,7 @@ for _, kernel in ntk.fcn_kernels(x, depths=shown, **network, activation="erf"):
     series.append([torch.where(seen, y, torch.nan) for y in (kappa, P.std(1))])
 frames = [torch.stack(some, 1).numpy() for some in zip(*series, strict=True)]
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "remove-output"]
 fig, panels = plt.subplots(2, 1, figsize=(6.4, 5.4), sharex=True)
 rows = ((r"$\kappa$", "blue", 0.7), (r"spread of $P(\Theta)Y$", "red", 1e-4))
 drawn = []

@@ -56,7 +56,7 @@ def test_a_record_is_whole_and_of_the_present_config(name):
     assert record.info["config"] == settings.plain(plan.config)
     assert record.info["command"] == f"python -m lib run {name} --scale {OFFICIAL}"
     assert all(np.array(array).size for array in record.arrays.values())
-    assert plan.record.stat().st_size < 1_000_000
+    assert plan.record.stat().st_size < 2_000_000  # 256 seeds in 60 settings, and no more
 
 
 @pytest.mark.parametrize("name", ALL)
