@@ -257,6 +257,14 @@ def test_a_record_names_no_person_and_no_place(recorded):
         assert secret not in text
 
 
+def test_flags_in_a_remark_are_code():
+    info = {"remark": "More are --scale gpu; for less (add --seeds 2 --set steps=80)."}
+    info |= {"made": "today", "seconds": 1, "seed": 0, "command": "run", "machines": []}
+    info |= {"commit": {"id": "", "clean": False}, "code": {"module": "lib.glue", "digest": ""}}
+    words = "More are `--scale gpu`; for less (add `--seeds 2` `--set steps=80`)."
+    assert words in records.Record(info, {}).stamp
+
+
 def test_a_stamp_for_the_caption(recorded):
     record = records.read(QUICK, recorded)
     assert f"Recorded on {provenance.today()} on a CPU with" in record.stamp

@@ -1,5 +1,6 @@
 """Read what was recorded: for chapters, which draw it, and for who wants to compute it again."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,8 @@ class Record:
             f"Recorded on {info['made']} on {self.hardware}, in {duration(info['seconds'])} of work"
         )
         version = f", at commit {commit['id'][:7]}" if commit["id"] and commit["clean"] else ""
-        words = [f"{made}{version}, seed {info['seed']}, by `{info['command']}`.", info["remark"]]
+        remark = re.sub(r"--[a-z]+( [\w=.]*\w)?", r"`\g<0>`", info["remark"])  # a dash is no flag
+        words = [f"{made}{version}, seed {info['seed']}, by `{info['command']}`.", remark]
         return " ".join(filter(None, [*words, self.note]))
 
 
