@@ -87,12 +87,41 @@ def test_modules_that_import_each_other_are_followed_once(book):
     book.write("lib/a.py", "import lib.b\n")
     book.write("lib/b.py", "import lib.a\n")
     names = {path.name for path in cache.library_files(book.root, "import lib.a")}
-    assert names == {"__init__.py", "a.py", "b.py"}
+    assert names == {"a.py", "b.py"}
 
 
 def test_a_relative_import_is_resolved_from_its_package():
-    assert list(codehash.imported("from ..x import y", "lib.pack")) == ["lib.x", "lib.x.y"]
-    assert list(codehash.imported("from . import y", "lib.pack")) == ["lib.pack", "lib.pack.y"]
+    assert list(codehash.imported("from ..x import y, z", "lib.pack")) == ["lib.x.y", "lib.x.z"]
+    assert list(codehash.imported("from . import y", "lib.pack")) == ["lib.pack.y"]
+
+
+@pytest.mark.parametrize(
+    ("code", "used"),
+    [
+        ("import lib.pack.a", {"a"}),
+        ("from lib.pack import a", {"a"}),
+        ("from lib.pack.a import f", {"a"}),
+        ("from lib.pack import f", {"__init__", "a", "b"}),
+        ("from lib.pack import a, f", {"__init__", "a", "b"}),
+        ("from lib.pack import *", {"__init__", "a", "b"}),
+        ("from lib import pack", {"__init__", "a", "b"}),
+        ("import lib.pack", {"__init__", "a", "b"}),
+    ],
+)
+def test_neighbours_count_where_their_package_hands_out_a_name(book, code, used):
+    """`lib/__init__.py` hands out nothing."""
+    book.write("lib/pack/__init__.py", '"""Two."""\nfrom lib.pack.a import f\nimport lib.pack.b\n')
+    book.write("lib/pack/a.py", "f = 1\n")
+    book.write("lib/pack/b.py", "")
+    assert {path.stem for path in cache.library_files(book.root, code)} == used
+
+
+def test_a_package_that_does_something_counts_for_all_its_modules(book):
+    book.write("lib/pack/__init__.py", "from lib.pack import b\nb.f = 2\n")
+    book.write("lib/pack/a.py", "f = 1\n")
+    book.write("lib/pack/b.py", "f = 1\n")
+    files = cache.library_files(book.root, "import lib.pack.a")
+    assert {path.stem for path in files} == {"__init__", "a", "b"}
 
 
 def test_recorded_runs_of_the_chapter_count_and_others_do_not(book):

@@ -9,13 +9,13 @@ from functools import lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-LIBRARY = "lib"
+LIBRARY, INIT = "lib", "__init__.py"
 
 
 def imported(source: str, package: str = "") -> Iterator[str]:
-    """Dotted names of the modules that `source`, a module of `package`, may import, at any depth.
+    """Dotted names that `source`, a module of `package`, may import, at any depth.
 
-    `from a import b` gives both `a` and `a.b`, since only the disk tells whether `b` is a module.
+    `from a import b` gives `a.b`, a module or something in `a`: only the disk tells which.
     """
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -23,21 +23,38 @@ def imported(source: str, package: str = "") -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             parents = package.split(".")[: package.count(".") + 2 - node.level]
             base = ".".join([*(parents if node.level else []), *filter(None, [node.module])])
-            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
+            yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
 def module_files(root: Path, name: str) -> Iterator[Path]:
-    """The files of module `name` and of the packages above it, if they are the library's."""
+    """The file of `name` or of what holds it, if it is the library's, and the packages above.
+
+    A package that only passes names on decides nothing about its modules, and counts only where a
+    name is taken from it: else every module would run the code of all its neighbours.
+    """
     parts = name.split(".")
     if parts[0] != LIBRARY:
         return
-    for depth in range(1, len(parts) + 1):
-        stem = root.joinpath(*parts[:depth])
-        yield from filter(Path.is_file, (stem.with_suffix(".py"), stem / "__init__.py"))
+    stems = [root.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1)]
+    candidates = (file for stem in stems for file in (stem.with_suffix(".py"), stem / INIT))
+    *above, last = filter(Path.is_file, candidates)
+    yield from (path for path in above if not passes_on(path))
+    yield last
+
+
+@lru_cache
+def passes_on(package: Path) -> bool:
+    """Whether a package holds imports and the list of its names only."""
+    return all(
+        isinstance(node, (ast.Import, ast.ImportFrom))
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__")
+        for node in ast.parse(package.read_text(encoding="utf8")).body
+    )
 
 
 def library_files(root: Path, code: str) -> set[Path]:
-    """Every file of the library that running `code` may import, followed to the end."""
+    """Every file of the library whose code `code` may use, followed to the end."""
     found: set[Path] = set()
     queue = [(code, "")]
     while queue:
