@@ -168,6 +168,38 @@ def test_images_of_one_colour_have_the_kernel_of_a_dense_network(readout, activa
     close(found, cnn.Kernels(*fcn_kernel(colours, **network)))
 
 
+@pytest.mark.parametrize("activation", ["relu", "erf", "tanh"])
+def test_equal_images_stay_equal_in_deep_chaos(activation):
+    colours = images(3, 6)
+    network = {"depth": 100, "sigma_w2": 3.0, "sigma_b2": 0.05, "activation": activation}
+    wanted = cnn.Kernels(*fcn_kernel(colours, **network))
+    x = colours[:, :, None].expand(-1, -1, 3)
+    for other in (None, x.clone()):
+        for found, exact in zip(cnn_kernel(x, other, **network), wanted, strict=True):
+            torch.testing.assert_close(found, exact, rtol=1e-11, atol=0)
+
+
+def test_two_sets_of_different_variance_share_a_series():
+    dim, bright = images(2, 6) / 100, 2 * images(3, 6, seed=1)
+    network = ERF | {"activation": "gelu"}
+    pair = (x[:, :, None].expand(-1, -1, 3) for x in (dim, bright))
+    found = cnn_kernel(*pair, **network)
+    close(found, cnn.Kernels(*fcn_kernel(dim, bright, **network)))
+
+
+@pytest.mark.parametrize("size", [1e2, 1e5])
+def test_bright_images_keep_their_digits_in_single_precision(size):
+    x = size * images(4, 2, 5)
+    found, exact = (cnn_kernel(y, readout="gap", **ERF) for y in (x.float(), x.float().double()))
+    close(cnn.Kernels(*(k.double() for k in found)), exact, rtol=4e-6)
+
+
+def test_no_gradient_is_tracked():
+    weights = torch.tensor(1.5, requires_grad=True)
+    found = cnn_kernel(images(2, 2, 4).requires_grad_(), **ERF | {"sigma_w2": weights})
+    assert not any(k.requires_grad for k in found)
+
+
 @pytest.mark.parametrize("readout", cnn.READOUTS)
 def test_no_hidden_layer_is_a_linear_network(readout):
     x = images(4, 3, 2, 5)
@@ -347,6 +379,11 @@ def test_a_file_that_is_no_kernel_is_refused_and_kept(tmp_path):
     assert path.read_text() == "notes"
 
 
+def test_a_folder_is_not_to_be_deleted(tmp_path):
+    with pytest.raises(OtherConfiguration, match="is a folder; name a file"):
+        cnn_kernel(images(3, 2, 4), path=tmp_path, **RELU)
+
+
 def test_a_failed_write_leaves_the_last_one(tmp_path, monkeypatch):
     path = tmp_path / "k"
     checkpoint.save(path, "key", torch.ones(1))
@@ -379,6 +416,7 @@ def test_a_bar_shows_when_asked_for(capsys):
         ({"sigma_b2": -0.1}, OutOfRange, "sigma_b2"),
         ({"sigma_w2": float("nan")}, OutOfRange, "sigma_w2"),
         ({"sigma_w2": torch.tensor([1.0, 2.0])}, TypeError, "one number"),
+        ({"sigma_w2": "2"}, TypeError, "sigma_w2"),
         ({"depth": -1}, OutOfRange, "depth"),
         ({"depth": 1.5}, TypeError, "depth"),
         ({"activation": "swish"}, UnknownActivation, "swish"),

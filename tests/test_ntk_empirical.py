@@ -211,6 +211,9 @@ class Pair(nn.Module):
         return x * self.weight, x
 
 
+UNTRACKED = nn.BatchNorm1d(1, track_running_stats=False).eval()
+
+
 @pytest.mark.parametrize(
     ("model", "change", "error", "words"),
     [
@@ -223,6 +226,7 @@ class Pair(nn.Module):
         (nn.ReLU(), {}, ValueError, "requires a gradient"),
         (nn.Sequential(nn.Linear(2, 1), nn.Dropout()), {}, ValueError, "eval"),
         (nn.Sequential(nn.Linear(2, 1), nn.BatchNorm1d(1)), {}, ValueError, "eval"),
+        (nn.Sequential(nn.Linear(2, 1), UNTRACKED), {}, ValueError, "mixes examples"),
         (Pair(), {}, TypeError, "one tensor"),
     ],
 )

@@ -2,11 +2,11 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_sample_images
 from torch import nn
 
 from lib.data import digits
@@ -108,25 +108,51 @@ def test_two_classes():
     assert set(found.train_y.unique().tolist()) == {-0.5, 0.5}
 
 
-def test_squares_of_photographs_are_pieces_of_them_side_by_side():
-    found = tasks.photographs(seeded(), test=20, dtype=torch.float64)
-    whole = torch.cat([found.train_x, found.test_x])
-    assert whole.shape == (520, 3, 32, 32) and len(found.test_x) == 20
-    assert whole.mean().item() == pytest.approx(0, abs=1e-12)
-    assert whole.std().item() == pytest.approx(1)
-    labels = torch.cat([found.train_y, found.test_y])
-    assert labels.bincount().tolist() == [260, 260]
-    for label, picture in enumerate(load_sample_images().images):
-        mine = whole[labels == label]
-        colours = torch.tensor(picture[:416, :640], dtype=torch.float64)  # 13 by 20 squares
-        torch.testing.assert_close(
-            mine.var((0, 2, 3), correction=0) / mine[:, 0].var(correction=0),
-            colours.var((0, 1), correction=0) / colours[..., 0].var(correction=0),
-        )
-        corner = colours[32:64, 64:96].movedim(-1, 0)
-        corner = (corner - corner.mean()) / corner.std()
-        own = (mine - mine.mean((1, 2, 3), keepdim=True)) / mine.std((1, 2, 3), keepdim=True)
-        assert ((own - corner).abs().amax((1, 2, 3)) < 1e-9).sum() == 1
+def test_pieces_are_cut_in_rows():
+    x = torch.arange(2 * 3 * 5 * 6).reshape(2, 3, 5, 6)
+    found = tasks.pieces(x, 3, 2)
+    assert found.shape == (2, 4, 3, 3, 3)
+    for piece, (top, left) in enumerate([(0, 0), (0, 2), (2, 0), (2, 2)]):
+        torch.testing.assert_close(found[:, piece], x[..., top : top + 3, left : left + 3])
+
+
+@pytest.fixture(scope="module")
+def squares():
+    """Squares of small photographs, of six tiles each, whose pixels are numbered through."""
+    numbers = np.arange(2 * 130 * 200).reshape(2, 130, 200, 1) * np.ones(3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tasks, "load_sample_images", lambda: SimpleNamespace(images=[*numbers]))
+        found = tasks.photographs(seeded(), test=242, dtype=torch.float64)
+    step = (found.train_x[0, 0, 0, 1] - found.train_x[0, 0, 0, 0]).item()
+    lowest = min(found.train_x.min().item(), found.test_x.min().item())
+    return found, *(((x - lowest) / step).round() for x in (found.train_x, found.test_x))
+
+
+def test_squares_of_photographs_are_pieces_of_them(squares):
+    for x in squares[1:]:
+        down, across = x.diff(dim=2), x.diff(dim=3)
+        assert (down == 200).all() and (across == 1).all() and (x == x[:, :1]).all()
+
+
+def test_no_pixel_of_a_photograph_is_both_in_training_and_in_test_squares(squares):
+    training, test = (set(x.unique().tolist()) for x in squares[1:])
+    assert len(training | test) == 12 * 62**2  # of each tile, all but two rows and columns
+    assert not training & test
+
+
+def test_squares_of_photographs_are_standard_and_their_classes_the_photographs(squares):
+    found = squares[0]
+    assert found.train_x.shape == (1210, 3, 32, 32) and len(found.test_x) == 242
+    assert found.train_x.mean().item() == pytest.approx(0, abs=1e-12)
+    assert found.train_x.std().item() == pytest.approx(1)
+    x, labels = torch.cat(found[::2]), torch.cat(found[1::2])
+    assert labels.bincount().tolist() == [726, 726]
+    assert x[labels == 0].max() < x[labels == 1].min()
+
+
+def test_photographs_have_only_so_many_squares_to_test_on():
+    with pytest.raises(ValueError, match="test = 2421: photographs hold out 2420"):
+        tasks.photographs(seeded(), test=2421, dtype=torch.float64)
 
 
 def test_a_task_of_photographs_has_two_classes():

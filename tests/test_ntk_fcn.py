@@ -124,6 +124,19 @@ def test_equal_inputs_in_two_sets_survive_deep_chaos():
         assert relative(twice.diagonal(), once.diagonal()) < 1e-12
 
 
+def test_rounding_does_not_leave_the_domain_of_the_arc_sine():
+    x = torch.cat([X, X[:1]])
+    found = fcn_kernel(x, depth=300, sigma_w2=3.0, sigma_b2=0.05, activation="erf").ntk
+    assert float(found[0, 5]) == pytest.approx(float(found[0, 0]), rel=1e-11)
+
+
+def test_one_norm_against_many():
+    x = torch.nn.functional.normalize(X)
+    whole = fcn_kernel(torch.cat([x, X]), **PLAIN)
+    for found, wanted in zip(fcn_kernel(x, X, **PLAIN), whole, strict=True):
+        torch.testing.assert_close(found, wanted[:5, 5:], rtol=1e-13, atol=0)
+
+
 # --- activations
 
 
@@ -243,6 +256,19 @@ def test_threads_do_not_change_the_result(monkeypatch):
     finally:
         torch.set_num_threads(before)
     assert all(map(torch.equal, *found))
+
+
+def test_threads_share_the_inference_mode(monkeypatch):
+    monkeypatch.setitem(fcn.BLOCK, "cpu", 16)
+    wanted, before = fcn_kernel(X, **PLAIN), torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with torch.inference_mode():
+            one, many = fcn_kernel(X, **PLAIN), dict(fcn_kernels(X, depths=[3], **TAIL))[3]
+    finally:
+        torch.set_num_threads(before)
+    assert all(map(torch.equal, one, wanted))
+    assert all(map(torch.equal, many, fcn_kernel(X, depth=3, **TAIL)))
 
 
 @given(seed=st.integers(0, 10**6), activation=st.sampled_from(["relu", "erf"]))
@@ -369,6 +395,9 @@ def test_dropout_bounds_the_condition_number_of_the_ordered_phase():
         ({"sigma_w2": float("inf")}, OutOfRange, "sigma_w2"),
         ({"sigma_b2": -0.1}, OutOfRange, "sigma_b2"),
         ({"sigma_b2": torch.tensor([0.1, -0.1])}, OutOfRange, "sigma_b2"),
+        ({"sigma_w2": [1.0, 2.0]}, TypeError, "sigma_w2 must be a number or a tensor, not list"),
+        ({"sigma_w2": torch.ones(2), "sigma_b2": torch.ones(3)}, ShapeMismatch, "broadcast"),
+        ({"x1": X.expand(2, 5, 4), "sigma_w2": torch.ones(3)}, ShapeMismatch, r"\(3,\) and \(2,\)"),
         ({"activation": "sigmoid"}, UnknownActivation, "relu, erf, tanh, gelu"),
         ({"activation": 3}, UnknownActivation, "3"),
         ({"activation": lambda x: x.sum()}, UnknownActivation, "elementwise"),
@@ -403,3 +432,6 @@ def test_no_depths_are_refused():
 def test_records_and_names_are_one():
     assert get_activation("erf") is ERF
     assert get_activation(TANH) is TANH
+    for function in (torch.relu, torch.nn.functional.relu, torch.nn.ReLU()):
+        assert get_activation(function) is RELU
+    assert get_activation(torch.erf) is ERF

@@ -132,6 +132,20 @@ def test_a_kernel_that_fails_is_left_alone_with_a_warning(monkeypatch):
     gpu.runs.cache_clear()
 
 
+@interpreted
+def test_each_shape_and_window_is_tried_before_it_is_trusted(monkeypatch):
+    gpu.runs.cache_clear()
+
+    def narrow(net, left, right, offsets):
+        return blocks.block(net, left, right, offsets) * (1 + 0.001 * (left.pixels.shape[2] > 4))
+
+    monkeypatch.setattr(gpu, "block", narrow)
+    assert gpu.serves(network(), torch.zeros(3, 4, 4, 1))
+    with pytest.warns(UserWarning, match="Triton fails on cpu"):
+        assert not gpu.serves(network(), torch.zeros(3, 4, 5, 1))
+    gpu.runs.cache_clear()
+
+
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-8), (torch.float64, 4e-16)])
 def test_the_polynomial_has_the_error_it_claims(dtype, error):
     with mp.workdps(30):

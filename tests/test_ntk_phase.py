@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.ntk import critical_line, critical_sigma_w2, fcn_kernel, phase, trajectory
+from lib.ntk.activations import get_activation
 from lib.ntk.errors import NotConverged, OutOfRange, UnknownActivation
 from lib.ntk.precise import precise_kernels
 
@@ -114,6 +115,14 @@ def test_without_a_fixed_point_a_network_is_divergent(sigma_w2, sigma_b2, activa
     found = vars(phase(sigma_w2, sigma_b2, activation))
     assert (found.pop("name"), found.pop("q")) == ("divergent", math.inf)
     assert all(math.isnan(value) for value in found.values())
+
+
+def test_of_two_fixed_points_the_one_that_1_moves_to_counts():
+    """GELU at (2.3, 0.05) has a stable one, and an unstable one at 0.73: 1 grows without end."""
+    q = grid(0.1, 0.185, 0.186, 0.73, 0.731, 1.0, 4.0, 64.0)
+    grows = 2.3 * get_activation("gelu").diagonal(q)[0] + 0.05 > q
+    assert grows.tolist() == [True, True, False, False, True, True, True, True]
+    assert phase(2.3, 0.05, "gelu").name == "divergent"
 
 
 def test_a_grid_through_the_end_of_the_fixed_point():
@@ -241,6 +250,28 @@ def test_critical_log_terms():
     assert float(slope) == pytest.approx(3 / 8, rel=0.02)
 
 
+# --- gradients
+
+
+@pytest.mark.parametrize(("activation", "sigma_w2"), [("erf", 1.5), ("tanh", 3.0), ("gelu", 1.5)])
+def test_gradients_are_differences(activation, sigma_w2):
+    def numbers(w):
+        at = phase(w, 0.05, activation)
+        path = trajectory(4, sigma_w2=w, sigma_b2=0.05, activation=activation, q0=1.0)
+        return torch.stack([at.q, at.chi_c, at.p, path.p_ab[-1]])
+
+    w, step = torch.tensor(sigma_w2, dtype=torch.float64), 1e-5
+    found = torch.autograd.functional.jacobian(numbers, w)
+    wanted = (numbers(w + step) - numbers(w - step)) / (2 * step)
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=0)
+
+
+def test_inference_mode_is_a_mode_like_any():
+    wanted = phase(3.0, 0.05, "tanh")
+    with torch.inference_mode():
+        assert phase(3.0, 0.05, "tanh") == wanted
+
+
 # --- refusals
 
 
@@ -266,6 +297,22 @@ def test_impossible_trajectories_are_named():
         trajectory(1, q0=0.0, **kind)
     with pytest.raises(OutOfRange, match="q0"):
         trajectory(1, sigma_w2=3.0, sigma_b2=0.1, activation="relu")
+
+
+def test_variances_that_are_no_numbers_are_named():
+    for call in (lambda w: phase(w, 0.05), critical_sigma_w2):
+        with pytest.raises(TypeError, match="number or a tensor, not ndarray"):
+            call(np.array([1.0, 2.0]))
+    with pytest.raises(OutOfRange, match="q ="):
+        critical_line(-1.0)
+
+
+def test_a_critical_network_that_loses_its_variance_is_refused():
+    w, b = critical_line(0.3, "gelu")
+    assert phase(w, b, "gelu").q == torch.inf
+    with pytest.raises(OutOfRange, match="does not stay"):
+        critical_sigma_w2(b, "gelu")
+    assert phase(critical_sigma_w2(0.18, "gelu"), 0.18, "gelu").name == "critical"
 
 
 def test_a_bias_beyond_every_critical_network():

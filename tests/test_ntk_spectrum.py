@@ -180,21 +180,28 @@ def test_the_ordered_limit_is_kriging():
         ({"train": torch.ones(6, 5).double()}, ShapeMismatch, "square"),
         ({"train": torch.ones(6, 6).triu().double()}, ShapeMismatch, "symmetric"),
         ({"train": torch.full((6, 6), math.nan).double()}, NotFinite, "ntk_train"),
-        ({"train": torch.eye(6, dtype=torch.long)}, TypeError, "floating"),
+        ({"train": torch.eye(6, dtype=torch.long)}, TypeError, "float64 tensor, not torch.int64"),
+        ({"train": torch.eye(6).half()}, TypeError, "not torch.float16"),
+        ({"test": [[1.0] * 6]}, TypeError, "ntk_test_train must be a tensor"),
+        ({"y": [1.0] * 6}, TypeError, "y must be a tensor"),
         ({"test": torch.ones(3, 5).double()}, ShapeMismatch, "ntk_test_train"),
         ({"test": torch.ones(3, 6)}, ShapeMismatch, "float32"),
         ({"y": torch.ones(5).double()}, ShapeMismatch, "6 labels"),
         ({"y": torch.full((6,), math.inf).double()}, NotFinite, "y"),
         ({"t": -1.0}, OutOfRange, "t ="),
         ({"t": math.nan}, OutOfRange, "t ="),
+        ({"t": 2.5, "discrete": True}, OutOfRange, "whole numbers"),
+        ({"t": 1.0, "eta": -1.0}, OutOfRange, "eta ="),
+        ({"t": 1.0, "eta": math.nan}, OutOfRange, "eta ="),
     ],
     ids=lambda v: v if isinstance(v, str) else None,
 )
 def test_bad_input_is_named(change, error, word):
     test, train, y = problem()
-    kind = {"test": test, "train": train, "y": y, "t": None} | change
+    names = {"test": "ntk_test_train", "train": "ntk_train"}
+    kind = {"test": test, "train": train, "y": y} | change
     with pytest.raises(error, match=word):
-        mean_predictor(kind["test"], kind["train"], kind["y"], t=kind["t"])
+        mean_predictor(**{names.get(name, name): value for name, value in kind.items()})
 
 
 def test_a_bad_kernel_is_named():

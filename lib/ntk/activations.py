@@ -204,6 +204,7 @@ ERF = Activation(
 def get_activation(activation: str | Callable[[Tensor], Tensor] | Activation) -> Activation:
     """The record for a name, or for any smooth elementwise function by quadrature.
 
+    PyTorch's own ReLU and erf, as functions or as a module, have the closed forms of their names.
     Raises UnknownActivation for other names, and NotConverged from the maps of a function which
     Gauss–Hermite quadrature does not resolve (see `lib.ntk.hermite.quadrature`).
     """
@@ -215,7 +216,14 @@ def get_activation(activation: str | Callable[[Tensor], Tensor] | Activation) ->
     if isinstance(activation, str) and activation in named:
         return named[activation]
     if callable(activation):
-        return hermite.quadrature(activation)
+        return closed_form(activation) or hermite.quadrature(activation)
     raise UnknownActivation(
         f"activation {activation!r}; use one of {', '.join(named)} or a smooth function of tensors"
     )
+
+
+def closed_form(function: Callable[[Tensor], Tensor]) -> Activation | None:
+    """The record of one of PyTorch's functions that is known by a name here."""
+    if function in (torch.relu, torch.nn.functional.relu) or isinstance(function, torch.nn.ReLU):
+        return RELU
+    return ERF if function in (torch.erf, torch.special.erf) else None

@@ -157,7 +157,7 @@ def weight_(block: Block, name: str, layer: int, work: Tensor, *found: Tensor) -
         both = (a * b)[..., None]
     else:
         a, b = along(a, block.rows)[..., None], along(b, block.columns)[..., None, :]
-        both = torch.mul(a, b, out=work)
+        both = torch.mul(a.expand_as(work), b, out=work)
     for m in found:
         m.mul_(both)
 

@@ -4,7 +4,6 @@ Covariances are held in *offset layout*: ``M[δ, α, i, j]`` is the entry of ima
 image j at position α + δ. The average over a window moves both positions together, so it keeps δ:
 each offset is a recursion of its own over P positions, a read-out by flattening needs δ = 0 only,
 and a block never holds more than its own pairs and offsets, whatever the size of the images.
-
 """
 
 from __future__ import annotations
@@ -117,7 +116,7 @@ def moved(x: Tensor, index: Tensor) -> Tensor:
 
 
 def block(net: Network, left: Side, right: Side, offsets: Tensor) -> Tensor:
-    """Sums over positions of T (or its gap) and Ṫ⊙Θ after the last activation: (2, offsets, i, j).
+    """Sums over positions of T's gap and Ṫ⊙Θ after the last activation: (2, offsets, i, j).
 
     Takes memory for BUFFERS × offsets × P × i × j numbers.
     """
@@ -125,7 +124,7 @@ def block(net: Network, left: Side, right: Side, offsets: Tensor) -> Tensor:
     full = (len(offsets), *shape, left.pixels.shape[-1], right.pixels.shape[-1])
     buffers = left.pixels.new_empty(BUFFERS, *full)
     state, spare, scratch = buffers[:2], buffers[2:4], buffers[4:]
-    gram(net, left.pixels, right.pixels, index, state, scratch[0])
+    start(left.pixels, right.pixels, index, state, scratch[0])
     scale = net.sigma_w2 / len(left.pixels)
     for a, b in zip(left.factors, right.factors, strict=True):
         state, spare = convolve(net, state, spare, scale)
@@ -134,24 +133,17 @@ def block(net: Network, left: Side, right: Side, offsets: Tensor) -> Tensor:
     return state.sum(tuple(range(2, 2 + len(shape)))).mul_(scale)
 
 
-def gram(
-    net: Network, left: Tensor, right: Tensor, index: Tensor, state: Tensor, work: Tensor
-) -> None:
-    """The inputs' Σ_c x x', or the gap Σ_c (x−x')²/2, in ``state[0]``; 0 in ``state[1]``."""
+def start(left: Tensor, right: Tensor, index: Tensor, state: Tensor, work: Tensor) -> None:
+    """The inputs' gap Σ_c (x−x')²/2 in ``state[0]``; 0 in ``state[1]``."""
     state.zero_()
     for x, y in zip(left[..., None], right, strict=True):
-        if net.activation.gap:
-            state[0].addcmul_(torch.sub(x, moved(y, index), out=work), work, value=0.5)
-        else:
-            state[0].addcmul_(x, moved(y, index))
+        state[0].addcmul_(torch.sub(x, moved(y, index), out=work), work, value=0.5)
 
 
 def convolve(net: Network, state: Tensor, spare: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """Average over the window, scale, and add the bias; the new state, and the spare one."""
+    """Average over the window and scale, for the bias leaves a gap; new state, spare one."""
     axes = range(2, state.ndim - 2)
     for axis in axes:
         state, spare = window_sum(state, spare, axis, net.window), state
     state.mul_(scale / net.window ** len(axes))
-    if not net.activation.gap:  # the bias is in both terms of a gap
-        state[0].add_(net.sigma_b2)
     return state, spare

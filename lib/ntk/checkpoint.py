@@ -32,6 +32,8 @@ def fingerprint(*parts: object) -> str:
 
 def load(path: Path, key: str, blank: Tensor) -> Tensor:
     """The entries in the file, or the blank ones if there is no file."""
+    if path.is_dir():
+        raise OtherConfiguration(f"{path} is a folder; name a file")
     if not path.exists():
         return blank
     try:

@@ -36,6 +36,7 @@ WORTH = 1 << 16  # elements of a tile, from which on operations take longer than
 PATIENCE = 5.0  # seconds before a bar shows on a terminal
 
 
+@torch.no_grad()
 def cnn_kernel(
     x1: Tensor,
     x2: Tensor | None = None,
@@ -66,7 +67,9 @@ def cnn_kernel(
         workspace: bytes of scratch memory; besides the images and the result there is little else.
 
     Returns:
-        ``Kernels(nngp, ntk)``, each (N1, N2), of the dtype and on the device of the images.
+        ``Kernels(nngp, ntk)``, each (N1, N2), of the dtype and on the device of the images. Equal
+        and nearly equal patches keep their distance at every depth: gaps are propagated, not
+        covariances. No gradient flows through them. Where a variance overflows they are inf or NaN.
 
     Raises:
         ValueError, TypeError: the message names the argument and the remedy.
@@ -182,11 +185,9 @@ def chosen(readout: str, pixels: Tensor, mirror: bool) -> tuple[Tensor, Tensor]:
 
 
 def read_out(net: Network, mean: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """The dense layer: from the means of σ_w²T, or of its gap, and of σ_w²Ṫ⊙Θ."""
-    nngp, rest = mean
-    if net.activation.gap:
-        nngp = net.sigma_w2 * (left + right) / 2 - nngp
-    nngp = nngp + net.sigma_b2
+    """The dense layer: from the means of the gap of σ_w²T and of σ_w²Ṫ⊙Θ."""
+    gap, rest = mean
+    nngp = net.sigma_w2 * (left + right) / 2 - gap + net.sigma_b2
     return torch.stack((nngp, nngp + rest))
 
 

@@ -113,11 +113,11 @@ def least(matrix: Tensor) -> Tensor:
     return values[values.abs().argsort()[1:]].min()
 
 
-def kriging_weights(variogram: Tensor, test: Tensor, share: float | Tensor = 0.0) -> Tensor:
+def kriging_weights(variogram: Tensor, test: Tensor) -> Tensor:
     """The weights (m,) of ordinary kriging with a ``variogram`` (m, m) and ``test`` (m,).
 
-    With ``share`` = ε/p* those of the kernel p*·11ᵀ − ε·variogram, whose limit they are.
+    They are the limit of those of the kernel p*·11ᵀ − ε·variogram as ε tends to 0.
     """
     simple = torch.linalg.solve(variogram, test)
-    spread = torch.linalg.solve(-variogram, torch.ones_like(test))
-    return simple + spread * (1 - simple.sum()) / (spread.sum() + share)
+    spread = torch.linalg.solve(variogram, torch.ones_like(test))
+    return simple + spread * (1 - simple.sum()) / spread.sum()

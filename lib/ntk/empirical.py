@@ -111,3 +111,5 @@ def check(model: nn.Module, x1: Tensor, x2: Tensor | None) -> None:
         drops = isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0
         if part.training and (drops or isinstance(part, nn.modules.batchnorm._NormBase)):
             raise ValueError(f"{type(part).__name__} is in training mode: call model.eval()")
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is None:
+            raise ValueError(f"{type(part).__name__} mixes examples: use track_running_stats=True")

@@ -77,7 +77,8 @@ def fcn_kernel(
 
     Returns:
         Kernels(nngp, ntk), each (*grid, N1, N2). With x2=None they are exactly symmetric. For ReLU
-        nearly parallel inputs keep their distance: angles are propagated, not covariances.
+        nearly parallel inputs keep their distance: angles are propagated, not covariances. No
+        gradient flows through them. Where a variance overflows they are inf or NaN.
 
     Raises:
         ValueError, TypeError: before any work; the message names the argument and the remedy.
@@ -173,7 +174,7 @@ def prepare(
 ) -> Problem:
     """Check everything, and follow the variances through all layers."""
     check_inputs(x1, x2)
-    check_variances(sigma_w2, sigma_b2)
+    check_variances(sigma_w2, sigma_b2, x1.shape[:-2])
     check_fraction("dropout", dropout)
     if residual and dropout < 1:
         raise OutOfRange("dropout with residual=True is not defined here; use one of them")
@@ -213,9 +214,10 @@ def blocks(problem: Problem) -> list[Block]:
 
 
 def spread(work: Callable, items: list, device: torch.device) -> None:
-    """Do the work, in as many threads as torch may use."""
+    """Do the work, in as many threads as torch may use; each has modes of its own to set."""
     threads = min(torch.get_num_threads(), len(items)) if device.type == "cpu" else 1
-    for _ in results(torch.no_grad()(work), items, max(threads, 1)):
+    inference = torch.inference_mode(torch.is_inference_mode_enabled())
+    for _ in results(inference(torch.no_grad()(work)), items, max(threads, 1)):
         pass
 
 

@@ -1,8 +1,8 @@
 """Activations on blocks of covariances: both dual maps in one pass, in place.
 
-A state is two tensors in the offset layout of `lib.ntk.blocks`, (offsets, *shape, i, j): the
-covariance K and Θ − K. For ReLU the first is the *gap* (K_αα + K_α'α')/2 − K_αα' instead, which
-keeps its relative precision for nearly equal patches.
+A state is two tensors in the offset layout of `lib.ntk.blocks`, (offsets, *shape, i, j): the *gap*
+(K_αα + K_α'α')/2 − K_αα' and Θ − K. Unlike K the gap keeps its relative precision for nearly equal
+patches, and stays 0 for equal ones: a chaotic network would magnify the rounding of K.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ Take = Callable[[Tensor], Tensor]
 
 
 class Fused(NamedTuple):
-    """One activation, ready for blocks. ``step`` leaves T and Ṫ⊙Θ over ``scale`` in the state."""
+    """One activation, for blocks. ``step`` leaves T's gap and Ṫ⊙Θ over ``scale`` in the state."""
 
     record: Activation
     scale: float
-    gap: bool  # state[0] is the gap, before and after
     factor: Callable[[Tensor], Tensor]  # of variances (*shape, n): (factors, *shape, n)
     step: Callable[[Tensor, Tensor, Tensor, Take, Sequence[Tensor]], object]
 
@@ -36,12 +35,12 @@ def fused(activation: str | Callable[[Tensor], Tensor] | Activation) -> Fused:
     """Closed forms for ReLU and erf, Mehler's series for all others."""
     act = get_activation(activation)
     if act is RELU:
-        return Fused(act, 0.5, True, relu_factor, relu_step)
+        return Fused(act, 0.5, relu_factor, relu_step)
     if act is ERF:
-        return Fused(act, 2 / math.pi, False, erf_factor, erf_step)
+        return Fused(act, 4 / math.pi, erf_factor, erf_step)
     kept = getattr(act.dual_, "keywords", {})
     terms = kept.get("terms", partial(coefficients, act.function, ORDER, TOLERANCE))
-    return Fused(act, 1.0, False, partial(series_factor, terms), series_step)
+    return Fused(act, 1.0, partial(series_factor, terms), series_step)
 
 
 def relu_step(
@@ -76,27 +75,36 @@ def relu_factor(variance: Tensor) -> Tensor:
 
 
 def erf_factor(variance: Tensor) -> Tensor:
-    return (2 / (1 + 2 * variance)).sqrt_()[None]
+    return (variance + 0.25).sqrt_()[None]
 
 
 def erf_step(
     state: Tensor, left: Tensor, right: Tensor, take: Take, work: Sequence[Tensor]
 ) -> None:
-    """Arc-sine maps (Williams 1997); the factor is √(2/(1+2a))."""
-    covariance, rest = state
-    size, slope = work[:2]
-    torch.mul(left[0, ..., None], take(right[0]), out=size)
-    rest.add_(covariance).mul_(size)
-    covariance.mul_(size)
-    torch.mul(covariance, covariance, out=slope)
-    slope.neg_().add_(1).clamp_(min=torch.finfo(slope.dtype).eps).rsqrt_()
-    rest.mul_(slope)
-    covariance.asin_()
+    """Arc-sine maps (Williams 1997) on gaps; the factor is ρ = √(a + ¼).
+
+    With u = gap − (ρ−ρ')²/2, which is ρρ' − ¼ − K, the root r = √((1+2a)(1+2b) − 4K²) of
+    Ṫ = (4/π)/r is √((ρ+ρ')² + 4u(2K + u)), and T's gap is (4/π) atan(2u/(ρ + ρ' + r)), where
+    nothing cancels; r ≥ 1.
+    """
+    gap, rest = state
+    covariance, total, root = work[:3]
+    here, there = left[0, ..., None], take(right[0])
+    torch.sub(here, there, out=root)
+    gap.addcmul_(root, root, value=-0.5)
+    torch.addcmul(gap.new_tensor(-0.25), here, there, out=covariance).sub_(gap)
+    rest.add_(covariance)
+    torch.add(gap, covariance, alpha=2, out=covariance)
+    torch.add(here, there, out=total)
+    torch.mul(total, total, out=root)
+    root.addcmul_(gap, covariance, value=4).clamp_(min=1).sqrt_()
+    rest.div_(root)
+    gap.div_(total.lerp_(root, 0.5)).atan_()
 
 
 def series_factor(terms: Callable[[Tensor], tuple[Tensor, Tensor]], variance: Tensor) -> Tensor:
-    """1/√a, then α_n of φ and of φ' in turn (see `lib.ntk.hermite`)."""
-    root = variance.clamp(min=torch.finfo(variance.dtype).tiny).rsqrt()
+    """√a, never 0, then α_n of φ and of φ' in turn (see `lib.ntk.hermite`)."""
+    root = variance.sqrt().clamp_(min=torch.finfo(variance.dtype).tiny ** 0.5)
     alphas = torch.stack(terms(variance), -1).flatten(-2)  # φ and φ' alternate
     return torch.cat((root[None], alphas.movedim(-1, 0)))
 
@@ -104,26 +112,75 @@ def series_factor(terms: Callable[[Tensor], tuple[Tensor, Tensor]], variance: Te
 def series_step(
     state: Tensor, left: Tensor, right: Tensor, take: Take, work: Sequence[Tensor]
 ) -> None:
-    """Mehler's formula at the correlation, by Horner's rule."""
-    covariance, rest = state
-    corr, value, slope = work[:3]
-    rest.add_(covariance)
-    torch.mul(covariance, left[0, ..., None], out=corr)
-    corr.mul_(take(right[0])).clamp_(-1, 1)
-    for k, out in enumerate((value, slope)):
-        horner(corr, left[1 + k :: 2], right[1 + k :: 2], take, out)
-    covariance.copy_(value)
+    """Mehler's formula at the correlation c: Ṫ by Horner's rule, T's gap from 1 − c."""
+    gap, rest = state
+    d, corr, slope, value, tail = work
+    here, there = left[0, ..., None], take(right[0])
+    torch.sub(here, there, out=d)
+    gap.addcmul_(d, d, value=-0.5)
+    torch.mul(here, there, out=corr)
+    rest.add_(corr).sub_(gap)  # Θ, as K = √(ab) − √(ab)(1 − c)
+    torch.div(gap, corr, out=d).clamp_(0, 2)
+    torch.sub(gap.new_ones(()), d, out=corr)
+    horner(corr, left[2::2], right[2::2], take, slope)
     rest.mul_(slope)
+    quotient(corr, left[1::2], right[1::2], take, value, tail)
+    torch.mul(d, value, out=gap)
+    add_differences(gap, left[1::2], right[1::2], take, tail)
 
 
 def horner(corr: Tensor, left: Tensor, right: Tensor, take: Take, out: Tensor) -> None:
     """Σ_n left_n right_n cⁿ, up to the last term that counts."""
-    order = min(len(left), len(right))
-    size = left[:order].flatten(1).abs().amax(1) * right[:order].flatten(1).abs().amax(1)
-    counts = (size > size.max() * torch.finfo(corr.dtype).eps / 64).tolist()
     out.zero_()
-    last = max((n for n in range(order) if counts[n]), default=-1)
-    for n in range(last, -1, -1):
+    for n, counts in reversed(list(enumerate(of_products(left, right)))):
         out.mul_(corr)
-        if counts[n]:
+        if counts:
             out.addcmul_(left[n][..., None], take(right[n]))
+
+
+def quotient(
+    corr: Tensor, left: Tensor, right: Tensor, take: Take, out: Tensor, tail: Tensor
+) -> None:
+    """Σ_n left_n right_n (1 − cⁿ)/(1 − c), a polynomial whose coefficients are tails of a sum."""
+    out.zero_()
+    tail.zero_()
+    for n, counts in reversed(list(enumerate(of_products(left, right)))[1:]):
+        if counts:
+            tail.addcmul_(left[n][..., None], take(right[n]))
+        out.mul_(corr).add_(tail)
+
+
+def add_differences(gap: Tensor, left: Tensor, right: Tensor, take: Take, work: Tensor) -> None:
+    """Add ½ Σ_n (left_n − right_n)², of which one side may have more terms."""
+    for n, counts in enumerate(of_squares(left, right)):
+        if not counts:
+            continue
+        if n < len(left) and n < len(right):
+            apart = torch.sub(left[n][..., None], take(right[n]), out=work)
+        else:
+            apart = left[n][..., None] if n < len(left) else take(right[n])
+        gap.addcmul_(apart, apart, value=0.5)
+
+
+def of_products(left: Tensor, right: Tensor) -> list[bool]:
+    """Which products of terms count."""
+    order = min(len(left), len(right))
+    return counting(largest(left[:order]) * largest(right[:order]))
+
+
+def of_squares(left: Tensor, right: Tensor) -> list[bool]:
+    """Which terms of either side count, squared."""
+    short, long = sorted((largest(left).square(), largest(right).square()), key=len)
+    order = len(short)
+    return counting(torch.cat((torch.maximum(short, long[:order]), long[order:])))
+
+
+def largest(terms: Tensor) -> Tensor:
+    """Of each term over all positions and images."""
+    return terms.flatten(1).abs().amax(1)
+
+
+def counting(sizes: Tensor) -> list[bool]:
+    """Whether each term counts beside the largest; after the last that does there is none."""
+    counts = (sizes > sizes.max() * torch.finfo(sizes.dtype).eps / 64).tolist()
+    return counts[: max((n + 1 for n, c in enumerate(counts) if c), default=0)]

@@ -162,14 +162,16 @@ def rows(side: Side) -> Tensor:
 
 
 def block(net: Network, left: Side, right: Side, offsets: Tensor) -> Tensor:
-    """`lib.ntk.blocks.block`, (2, offsets, i, j), in no memory but two copies of each side."""
+    """`lib.ntk.blocks.block`, (2, offsets, i, j), in no memory but the result and a copy or two."""
     (channels, height, width, many), count = right.pixels.shape, len(offsets)
     x, y, scale = rows(left), rows(right), float(net.sigma_w2) / 2
     group = 32 * WARPS // (lanes := triton.next_power_of_2(width))
     out = x.new_empty(len(x), many, count, 2)
+    # Triton would round a number to single precision; it does not round a tensor of one.
+    weight = x.new_tensor([scale / net.window**2])
     with torch.cuda.device_of(x):
         recursion[(len(x) * many * triton.cdiv(count, group),)](
-            *(x, torch.cat((y, y), 2), offsets, x.new_tensor([scale / net.window**2]), out),
+            *(x, torch.cat((y, y), 2), offsets, weight, out),
             *(count, many, channels, net.depth),
             *(height, width, lanes, group, net.window // 2, polynomial(TERMS[x.dtype])),
             num_warps=WARPS,
@@ -180,19 +182,23 @@ def block(net: Network, left: Side, right: Side, offsets: Tensor) -> Tensor:
 
 def serves(net: Network, pixels: Tensor) -> bool:
     """Whether `block` is for this network and these pixels (C, *shape, n), and runs here."""
-    small = pixels.ndim == 4 and max(pixels.shape[1:3]) <= WIDEST
-    return net.activation.record is RELU and small and runs(pixels.device, pixels.dtype)
+    if net.activation.record is not RELU or pixels.ndim != 4:
+        return False
+    shape = tuple(pixels.shape[1:3])
+    return max(shape) <= WIDEST and runs(pixels.device, pixels.dtype, shape, net.window)
 
 
 @cache
-def runs(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether Triton compiles here, which takes a C compiler, and gives what PyTorch gives."""
-    net = Network(2, 2.0, 0.1, fused("relu"), "gap", 3)
-    images = side(torch.arange(72, dtype=dtype, device=device).sin().view(2, 4, 3, 3), net)
-    offsets = torch.arange(9, device=device)
-    wanted = blocks.block(net, images, images, offsets)
+def runs(device: torch.device, dtype: torch.dtype, shape: tuple[int, int], window: int) -> bool:
+    """Whether Triton compiles this here, which takes a C compiler, and gives what PyTorch gives."""
+    net = Network(2, 2.0, 0.1, fused("relu"), "gap", window)
+    numbers = torch.arange(6 * math.prod(shape), dtype=dtype, device=device)
+    images = side(numbers.sin().view(2, 3, *shape), net)
+    offsets = torch.arange(min(4, math.prod(shape)), device=device)
+    wanted, near = blocks.block(net, images, images, offsets), 1e3 * torch.finfo(dtype).eps
     try:
-        torch.testing.assert_close(block(net, images, images, offsets), wanted)
+        found = block(net, images, images, offsets)
+        torch.testing.assert_close(found, wanted, rtol=near, atol=near)
     except Exception as problem:  # whatever fails, PyTorch does the same, more slowly
         warnings.warn(f"Triton fails on {device}, so kernels take longer: {problem}", stacklevel=2)
         return False

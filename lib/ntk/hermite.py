@@ -56,17 +56,18 @@ def polynomials(z: np.ndarray, count: int) -> np.ndarray:
 
 
 def values(function: Function, q: Tensor, order: int) -> tuple[Tensor, Tensor, Rule]:
-    """φ and φ' at √q times the nodes, each (*q.shape, Q)."""
-    r = rule(order, q.dtype, q.device)
+    """φ and φ' at √q times the nodes, each (*q.shape, Q); gradients flow on to q, if asked for."""
+    r, traced = rule(order, q.dtype, q.device), q.requires_grad and torch.is_grad_enabled()
     with torch.inference_mode(False), torch.enable_grad():
-        u = (q.detach().clone().sqrt()[..., None] * r.nodes).requires_grad_()
+        q = q if traced else q.detach().clone().requires_grad_()
+        u = q.sqrt()[..., None] * r.nodes
         f = function(u)
         if not isinstance(f, Tensor) or f.shape != u.shape or not f.requires_grad:
             raise UnknownActivation(
                 f"{function!r} is no differentiable elementwise function of a tensor"
             )
-        (slope,) = torch.autograd.grad(f.sum(), u)
-    return f.detach(), slope, r
+        (slope,) = torch.autograd.grad(f.sum(), u, create_graph=traced)
+    return (f if traced else f.detach()), slope, r
 
 
 def enough(function: Function, most: int, q: Tensor) -> int:
@@ -76,7 +77,7 @@ def enough(function: Function, most: int, q: Tensor) -> int:
     """
     if not q.numel():
         return FIRST
-    order, widest, before = min(FIRST, most), q.max().double(), torch.inf
+    order, widest, before = min(FIRST, most), q.detach().max().double(), torch.inf
     while order < most:
         f, slope, r = values(function, widest, order)
         squares = [(g @ r.basis).square() for g in (f, slope)]
@@ -186,8 +187,9 @@ def remembered(terms: Callable[[Tensor], Pair]) -> Callable[[Tensor], Pair]:
     last: list = [None, -1, None]
 
     def ask(q: Tensor) -> Pair:
-        if last[0] is not q or last[1] != q._version:
-            last[:] = q, q._version, terms(q)
+        version = object() if q.is_inference() else q._version  # or it may have changed unseen
+        if last[0] is not q or last[1] != version:
+            last[:] = q, version, terms(q)
         return last[2]
 
     return ask
@@ -243,9 +245,5 @@ def quadrature_error(function: Function, q: Tensor | float, *, order: int = ORDE
     c = torch.tensor([1.0, 0.5, 0.0, -0.5, -1.0], dtype=q.dtype, device=q.device)
     a, used = q[..., None], enough(function, order, q)
     pairs = [fixed(function, n).dual(a * c, a, a) for n in (used, 2 * used)]
-    whole = pairs[1][0][..., 0], pairs[1][1][..., 0]
-    changes = [
-        (coarse - fine).abs().amax(-1) / size
-        for coarse, fine, size in zip(*pairs, whole, strict=True)
-    ]
+    changes = [(x - y).abs().amax(-1) / y[..., 0] for x, y in zip(*pairs, strict=True)]
     return torch.maximum(*changes)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -35,13 +37,23 @@ def check_depth(depth: int) -> None:
         raise OutOfRange(f"depth = {depth}; a network has depth ≥ 0 nonlinear layers")
 
 
-def check_variances(sigma_w2: Scale, sigma_b2: Scale) -> None:
-    """σ_w² > 0 and σ_b² ≥ 0, all finite."""
+def check_variances(sigma_w2: Scale, sigma_b2: Scale, batch: Sequence[int] = ()) -> None:
+    """σ_w² > 0 and σ_b² ≥ 0, all finite; tensors broadcast, also against a batch of inputs."""
     for name, value, least in (("sigma_w2", sigma_w2, "> 0"), ("sigma_b2", sigma_b2, "≥ 0")):
+        if not isinstance(value, Tensor | Real):
+            raise TypeError(f"{name} must be a number or a tensor, not {kind(value)}")
         values = torch.as_tensor(value, dtype=None if torch.is_tensor(value) else torch.float64)
         low = values <= 0 if least == "> 0" else values < 0
         if bool((low | ~torch.isfinite(values)).any()):
             raise OutOfRange(f"{name} = {value}; the variance must be finite and {least}")
+    shapes = [s.shape for s in (sigma_w2, sigma_b2) if isinstance(s, Tensor)]
+    try:
+        torch.broadcast_shapes(*shapes, batch)
+    except RuntimeError:
+        text = " and ".join(str(tuple(shape)) for shape in (*shapes, batch) if len(shape))
+        raise ShapeMismatch(
+            f"variances, or batches of inputs, of shapes {text} do not broadcast"
+        ) from None
 
 
 def check_fraction(name: str, value: float) -> None:

@@ -2,8 +2,9 @@
 
 The variance map is Q(q) = σ_w² T(q, q, q) + σ_b², the correlation map C(c) = K'/q* at K = q* c, and
 χ(c) = C'(c) = σ_w² Ṫ. Ordered: χ(1) < 1 and c* = 1. Critical: χ(1) = 1. Chaotic: χ(1) > 1, c* < 1
-and χ(c*) < 1 (Xiao, Pennington & Schoenholz 2020). Divergent, a fourth name that is ours: Q has no
-fixed point that a variance could reach.
+and χ(c*) < 1 (Xiao, Pennington & Schoenholz 2020). Divergent, a fourth name that is ours: the
+variance grows from 1 on without end. GELU at (2.3, 0.05) is such a network, though smaller
+variances stay at a fixed point of 0.19.
 
 Mehler's formula (`lib.ntk.hermite`) makes C a power series with coefficients ≥ 0, so convex on
 [0, 1]: a chaotic network whose φ is not affine has exactly one fixed point c* in [0, 1), and
@@ -34,8 +35,8 @@ PART = 2**12  # points at a time
 class Phase:
     """Where (σ_w², σ_b²) stands; floats, or float64 tensors of the shape of the variances.
 
-    q: fixed point q* of the variance; 0 or inf where that is its limit. ReLU with σ_w² = 2 and
-        σ_b² = 0 keeps every variance: q = 1 then stands for all.
+    q: fixed point q* of the variance, next to 1 on the side to which 1 moves; 0 or inf where
+        there is none. ReLU with σ_w² = 2 and σ_b² = 0 keeps every variance: q = 1 stands for all.
     c: stable fixed point c* of the correlation. chi_1 = χ(1); chi_c = χ(c*).
     xi_c, xi_1: −1/log χ(c*), −1/log χ(1), in layers; inf where χ = 1. xi_1 < 0 in the chaotic
         phase, where the diagonal of the NTK grows. For ReLU, xi_c is inf unless the phase is
@@ -68,8 +69,9 @@ def phase(
 ) -> Phase:
     """The phase of a network, or of each network of a grid: tensors of variances broadcast.
 
-    Raises OutOfRange for σ_w² ≤ 0 or σ_b² < 0, UnknownActivation, and NotConverged where Newton's
-    method does not settle or quadrature does not resolve the activation.
+    Gradients flow to tensors of variances. Raises OutOfRange for σ_w² ≤ 0 or σ_b² < 0,
+    UnknownActivation, and NotConverged where Newton's method does not settle or quadrature does not
+    resolve the activation.
     """
     check_variances(sigma_w2, sigma_b2)
     act = get_activation(activation)
@@ -147,7 +149,7 @@ def scales(
 def fixed_variance(w: Tensor, b: Tensor, act: Activation) -> Tensor:
     """q* by Newton's method, kept between a variance that grows and one that shrinks.
 
-    inf where every variance up to `LARGEST` grows, 0 where even the smallest shrinks.
+    inf where every variance from 1 to `LARGEST` grows, 0 where even the smallest shrinks.
     """
 
     def excess(q: Tensor) -> Tensor:
@@ -192,14 +194,16 @@ def fixed_gap(w: Tensor, q: Tensor, chi_1: Tensor, act: Activation) -> Tensor:
 
 
 def critical_line(
-    q: Tensor, activation: str | Callable[[Tensor], Tensor] | Activation = "erf"
+    q: Scale, activation: str | Callable[[Tensor], Tensor] | Activation = "erf"
 ) -> tuple[Tensor, Tensor]:
-    """(σ_w², σ_b²) of the critical network whose fixed point is q ≥ 0 (companion).
+    """(σ_w², σ_b²), float64, of the critical network whose fixed point is q ≥ 0 (companion).
 
     σ_w² = 1/Ṫ and σ_b² = q − T/Ṫ. For erf σ_w² = (π/4)r and σ_b² = (r/2)(y − atan y), with
-    r = √(1 + 4q) and y = 2q/r.
+    r = √(1 + 4q) and y = 2q/r. The fixed point may be unstable, as for GELU and small q.
     """
-    act = get_activation(activation)
+    (q,), act = together(q), get_activation(activation)
+    if not bool((q >= 0).all()):
+        raise OutOfRange(f"q = {q.tolist()}; a variance is ≥ 0")
     t, slope = act.diagonal(q)
     if act.name != "erf":
         return 1 / slope, q - t / slope
@@ -215,7 +219,8 @@ def critical_sigma_w2(
     """σ_w² at which χ_1 = 1; a float for a float, a tensor for a tensor.
 
     For ReLU it is 2 for every bias, though with σ_b² > 0 the variance then has no fixed point.
-    Raises OutOfRange for σ_b² < 0, or if no critical network has so large a bias.
+    No gradient flows through it. Raises OutOfRange for σ_b² < 0, or if no critical network has so
+    large a bias, or none whose variance stays at its fixed point: GELU with a small bias.
     """
     check_variances(1.0, sigma_b2)
     act = get_activation(activation)
@@ -235,4 +240,12 @@ def on_critical_line(b: Tensor, act: Activation) -> Tensor:
         middle = (low + high) / 2
         short = critical_line(middle, act)[1] < b
         low, high = torch.where(short, middle, low), torch.where(short, high, middle)
-    return critical_line(torch.where(b > 0, high, 0.0), act)[0]
+    q = torch.where(b > 0, high, 0.0)
+    w = critical_line(q, act)[0]
+    lost = ~((fixed_variance(w, b, act) - q).abs() <= 1e-3 * (1 + q))
+    if bool(lost.any()):
+        raise OutOfRange(
+            f"σ_b² = {b[lost].tolist()}: the variance of the {act.name} network with χ(1) = 1 does "
+            "not stay at its fixed point; a larger bias may hold it"
+        )
+    return w

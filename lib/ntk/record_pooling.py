@@ -15,24 +15,19 @@ def digits_full() -> PoolingConfig:
     return PoolingConfig(PHASES, (1, 2, 4, 8, 16), images=128, test=300)
 
 
-def photographs_full() -> PoolingConfig:
-    """Images of 32 by 32 pixels: a million pairs of positions in each pair of images."""
-    return PoolingConfig(PHASES[1:2], (1, 2, 4), data="photographs", images=64, test=96)
+def colour_small(data: str) -> PoolingConfig:
+    """A few images of 32 by 32 pixels: a million pairs of positions in each pair of images."""
+    return PoolingConfig.small(data=data, images=4, test=4, depths=(1,))
 
 
-def photographs_gpu() -> PoolingConfig:
-    """All phases and the depth of the digits."""
-    return PoolingConfig(PHASES, (1, 2, 4, 8, 16), data="photographs", images=256, test=256)
+def colour_full(data: str, test: int) -> PoolingConfig:
+    """Critical networks, as deep as two cores can."""
+    return PoolingConfig(PHASES[1:2], (1, 2, 4), data=data, images=64, test=test)
 
 
-def cifar_full() -> PoolingConfig:
-    """The same of CIFAR-10."""
-    return PoolingConfig(PHASES[1:2], (1, 2, 4), data="cifar10", images=64, test=128)
-
-
-def cifar_gpu() -> PoolingConfig:
-    """Enough images for accuracies."""
-    return PoolingConfig(PHASES, (1, 2, 4, 8, 16), data="cifar10", images=256, test=512)
+def colour_gpu(data: str, test: int) -> PoolingConfig:
+    """All phases, the depth of the digits, and enough images for accuracies."""
+    return PoolingConfig(PHASES, (1, 2, 4, 8, 16), data=data, images=256, test=test)
 
 
 def axes(config: PoolingConfig) -> dict[str, tuple]:
@@ -53,57 +48,39 @@ def flops(config: PoolingConfig, cell: Cell | None) -> float:
     return pooling.flops(config, cell["architecture"], cell["depth"]) if cell else 0.0
 
 
-SHARED = {
-    "chapter": CHAPTER,
-    "axes": axes,
-    "run_cell": run_cell,
-    "flops": flops,
-    "atol": 0.02,
-    "rtol": 1e-6,
-}
+def experiment(name: str, about: str, **scales: Scale) -> Experiment:
+    """A sweep over the grid of a :class:`lib.ntk.pooling.PoolingConfig`."""
+    kind = {"axes": axes, "run_cell": run_cell, "flops": flops, "atol": 0.02, "rtol": 1e-6}
+    return Experiment(name=name, chapter=CHAPTER, about=about, scales=scales, **kind)
+
+
 EXPERIMENTS = (
-    Experiment(
-        name="pooling",
-        about="Accuracy and spectrum of FCN, CNN-F and CNN-P kernels on digits, by phase, depth.",
-        scales={
-            "small": Scale(PoolingConfig.small),
-            "paper": Scale(
-                digits_full,
-                "Two CPU cores allow 128 images of 8 by 8 pixels.",
-            ),
-        },
-        **SHARED,
+    experiment(
+        "pooling",
+        "Accuracy and spectrum of FCN, CNN-F and CNN-P kernels on digits, by phase, depth.",
+        small=Scale(PoolingConfig.small),
+        paper=Scale(digits_full, "Two CPU cores allow 128 images of 8 by 8 pixels."),
     ),
-    Experiment(
-        name="pooling-photographs",
-        about="The same on squares of two photographs, 32 by 32 pixels in colour.",
-        scales={
-            "small": Scale(
-                partial(PoolingConfig.small, data="photographs", images=4, test=4, depths=(1,))
-            ),
-            "paper": Scale(
-                photographs_full,
-                "Two CPU cores allow 64 images and critical networks to depth 4. All phases, 256 "
-                "images and depth 16 are --scale gpu.",
-            ),
-            "gpu": Scale(photographs_gpu),
-        },
-        **SHARED,
+    experiment(
+        "pooling-photographs",
+        "The same on squares of two photographs, 32 by 32 pixels in colour.",
+        small=Scale(partial(colour_small, "photographs")),
+        paper=Scale(
+            partial(colour_full, "photographs", 96),
+            "Two CPU cores allow 64 images and critical networks to depth 4. All phases, 256 "
+            "images and depth 16 are --scale gpu.",
+        ),
+        gpu=Scale(partial(colour_gpu, "photographs", 256)),
     ),
-    Experiment(
-        name="pooling-cifar10",
-        about="The same on CIFAR-10, 32 by 32 pixels; needs the data.",
-        scales={
-            "small": Scale(
-                partial(PoolingConfig.small, data="cifar10", images=4, test=4, depths=(1,))
-            ),
-            "paper": Scale(
-                cifar_full,
-                "Two CPU cores allow 64 images and critical networks to depth 4: enough for the "
-                "spectrum. All phases, 256 images and depth 16 are --scale gpu.",
-            ),
-            "gpu": Scale(cifar_gpu),
-        },
-        **SHARED,
+    experiment(
+        "pooling-cifar10",
+        "The same on CIFAR-10, 32 by 32 pixels; needs the data.",
+        small=Scale(partial(colour_small, "cifar10")),
+        paper=Scale(
+            partial(colour_full, "cifar10", 128),
+            "Two CPU cores allow 64 images and critical networks to depth 4: enough for the "
+            "spectrum. All phases, 256 images and depth 16 are --scale gpu.",
+        ),
+        gpu=Scale(partial(colour_gpu, "cifar10", 512)),
     ),
 )

@@ -115,13 +115,16 @@ def start(net: Network, block: Block) -> State:
     k = k + over_pairs(net.sigma_b2)
     near = k > (1 - NEAR) / 2 * (a + b)
     if block.symmetric and block.rows.start == block.columns.start:
-        near.diagonal(dim1=-2, dim2=-1).fill_(False)  # it has a recursion of its own
+        for m, known in ((near, False), (k, 0)):  # the diagonal has a recursion of its own
+            m.diagonal(dim1=-2, dim2=-1).fill_(known)
     index = tuple(near.nonzero().unbind(-1))
     if not len(index[0]):
         return State(k, k.clone())
     x, y = (z.expand(*grid, *z.shape[-2:]) for z in (x, y))
     gap = picked(over_pairs(net.sigma_w2), k, index) / x.shape[-1] * half_square(x, y, index, -1)
-    return State(k, k.clone(), Near(index, gap, k[index]))
+    found = Near(index, gap, k[index])
+    k[index] = 0  # there rounding would drive it out of the domain of the arc sine
+    return State(k, k.clone(), found)
 
 
 def unit(x: Tensor, norms: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lib.ntk.errors import NotFinite, OutOfRange, ShapeMismatch
+from lib.ntk.kernels import kind
 
 
 class Spectrum(NamedTuple):
@@ -68,13 +69,15 @@ def mean_predictor(
         y: labels (m,) or (*batch, m, k), centred as f_0 is.
         t: time of the flow with rate eta, ≥ 0: a number, or a tensor of times; None means the
             limit, in which directions of eigenvalues below rounding are not learned.
-        eta: learning rate for the loss ½ Σ (f − y)².
+        eta: learning rate for the loss ½ Σ (f − y)², ≥ 0: a number, or a tensor that broadcasts
+            against the eigenvalues, (*batch, m).
         discrete: t counts steps of gradient descent with step eta, instead of time.
 
     Returns:
         (*t.shape, *batch, N) or (*t.shape, *batch, N, k).
 
-    Raises ShapeMismatch, NotFinite, and OutOfRange for t < 0.
+    Raises TypeError, ShapeMismatch, NotFinite, and OutOfRange for t < 0, eta < 0 or a part of a
+    step.
     """
     check_symmetric("ntk_train", ntk_train)
     check_fit(ntk_test_train, ntk_train, y)
@@ -97,14 +100,18 @@ def learned(
     t = torch.as_tensor(t, dtype=values.dtype, device=values.device)
     if not bool((t >= 0).all()):
         raise OutOfRange(f"t = {t.tolist()}; times are ≥ 0")
+    if discrete and not bool((t == t.round()).all()):
+        raise OutOfRange(f"t = {t.tolist()} with discrete=True; steps are whole numbers")
+    if not bool((torch.as_tensor(eta) >= 0).all()):
+        raise OutOfRange(f"eta = {eta}; a learning rate is ≥ 0")
     t = t.reshape(*t.shape, *[1] * values.ndim)
     grown = 1 - (1 - eta * safe) ** t if discrete else -torch.expm1(-eta * safe * t)
     return torch.where(zero, eta * t, grown / safe)
 
 
 def check_symmetric(name: str, kernel: Tensor) -> None:
-    if not isinstance(kernel, Tensor) or not kernel.is_floating_point():
-        raise TypeError(f"{name} must be a floating-point tensor")
+    if not isinstance(kernel, Tensor) or kernel.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"{name} must be a float32 or float64 tensor, not {kind(kernel)}")
     if kernel.ndim < 2 or kernel.shape[-1] != kernel.shape[-2] or 0 in kernel.shape:
         raise ShapeMismatch(f"{name} has shape {tuple(kernel.shape)}; it must be square")
     if not bool(torch.isfinite(kernel).all()):
@@ -116,6 +123,9 @@ def check_symmetric(name: str, kernel: Tensor) -> None:
 
 def check_fit(test: Tensor, train: Tensor, y: Tensor) -> None:
     m = train.shape[-1]
+    for name, x in (("ntk_test_train", test), ("y", y)):
+        if not isinstance(x, Tensor) or x.ndim == 0:
+            raise TypeError(f"{name} must be a tensor with axes, not {kind(x)}")
     if test.ndim < 2 or test.shape[-1] != m:
         raise ShapeMismatch(f"ntk_test_train has shape {tuple(test.shape)}; its last must be {m}")
     if y.shape[0 if y.ndim == 1 else -2] != m:

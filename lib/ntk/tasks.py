@@ -13,25 +13,44 @@ from torch import Tensor
 
 from lib import data
 
+TILE, SIDE, APART = 64, 32, 3  # pixels
+
 
 def photographs(generator: torch.Generator, *, test: int, dtype: torch.dtype) -> data.Images:
-    """520 colour squares of 32 by 32 pixels, cut side by side from two photographs.
+    """14,520 colour squares of 32 by 32 pixels from two photographs, of a temple and of a flower.
 
     They come with scikit-learn, so that images of CIFAR-10's size need no network.  The class of a
-    square is its photograph: a temple, or a flower.  Pixels have mean 0 and deviation 1.
+    square is its photograph.  A photograph is cut into 60 tiles of 64 by 64 pixels, and a tile into
+    121 squares, 3 pixels apart, which overlap.  A sixth of the tiles is held out whole, so that no
+    test square shares a pixel with a training square; ``test`` squares of them are drawn.  Training
+    pixels have mean 0 and deviation 1.
+
+    Raises ValueError for more test squares than are held out.
     """
-    whole = [torch.tensor(image, dtype=dtype) for image in load_sample_images().images]
-    squares = torch.stack(
-        [image.movedim(-1, 0).unfold(1, 32, 32).unfold(2, 32, 32) for image in whole]
-    )
-    x = squares.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
-    x, labels = (x - x.mean()) / x.std(), torch.arange(len(x)) // (len(x) // 2)
-    held, kept = torch.randperm(len(x), generator=generator).split([test, len(x) - test])
-    return data.Images(x[kept], labels[kept], x[held], labels[held])
+    whole = torch.stack([torch.tensor(image, dtype=dtype) for image in load_sample_images().images])
+    tiles = pieces(whole.movedim(-1, 1), TILE, TILE)
+    squares = pieces(tiles.flatten(0, 1), SIDE, APART)
+    labels = torch.arange(len(whole)).repeat_interleave(len(squares) // len(whole))
+    labels = labels[:, None].expand(squares.shape[:2])
+    order = torch.randperm(len(squares), generator=generator)
+    held, kept = order.tensor_split([len(order) // 6])
+    drawn = torch.randperm(len(held) * squares.shape[1], generator=generator)[:test]
+    if len(drawn) < test:
+        raise ValueError(f"test = {test}: photographs hold out {len(drawn)} squares")
+    parts = squares[kept], labels[kept], squares[held], labels[held]
+    x, y, held_x, held_y = (part.flatten(0, 1) for part in parts)
+    mean, size = x.mean(), x.std()
+    return data.Images((x - mean) / size, y, (held_x[drawn] - mean) / size, held_y[drawn])
+
+
+def pieces(x: Tensor, side: int, apart: int) -> Tensor:
+    """Squares of images (N, channels, height, width): (N, squares, channels, side, side)."""
+    grid = x.unfold(2, side, apart).unfold(3, side, apart)
+    return grid.movedim(1, 3).flatten(1, 2)
 
 
 LOADERS = {"digits": data.digits, "cifar10": data.cifar10, "photographs": photographs}
-TOTAL = {"digits": 1797, "cifar10": 60_000, "photographs": 520}
+TOTAL = {"digits": 1797, "cifar10": 60_000, "photographs": 14_520}
 SHAPE = {"digits": (1, 8, 8), "cifar10": (3, 32, 32), "photographs": (3, 32, 32)}
 CLASSES = {"digits": 10, "cifar10": 10, "photographs": 2}
 

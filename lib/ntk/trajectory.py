@@ -50,7 +50,7 @@ def trajectory(
     """Follow two inputs of one variance, K⁰ = Θ⁰ = q0 [[1, c0], [c0, 1]], through `depth` layers.
 
     Variances, c0 in [−1, 1] and q0 > 0 broadcast, in float64; q0=None is q*, which must be finite
-    and positive. Raises OutOfRange otherwise.
+    and positive. Gradients flow to tensors. Raises OutOfRange otherwise.
     """
     check_depth(depth)
     check_variances(sigma_w2, sigma_b2)
