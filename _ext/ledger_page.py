@@ -24,7 +24,7 @@ def page(book: Book, parsed: dict) -> list:
         chapters[row["chapter"]].append(row)
     return [
         tag("h2", "What leans on what", id="graph"),
-        tag("p", GRAPH_NOTE),
+        tag("p", GRAPH_NOTE, " ", tag("a", "Straight to the table", href="#statements"), "."),
         *(_graph(book, doc, rows) for doc, rows in chapters.items()),
         tag("h2", "Every statement", id="statements"),
         *_download(book),

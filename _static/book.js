@@ -9,24 +9,54 @@ document.addEventListener("DOMContentLoaded", () => {
   ];
 
   function reach(element, name) {
-    if (element.scrollWidth <= element.clientWidth + 1 || element.hasAttribute("tabindex")) return;
+    if (element.scrollWidth <= element.clientWidth || element.hasAttribute("tabindex")) return;
     element.tabIndex = 0;
     element.setAttribute("role", "group");
     element.setAttribute("aria-label", `${name}, scrolls sideways`);
   }
 
-  // An inline formula wider than its column gets a scroll box of its own.
+  // Browsers break lines on either side of a formula, even before a full stop. So the marks that
+  // touch one stay on its line.
+  function bind(inline) {
+    const opening = cut(inline.previousSibling, /[(\[“‘]+$/);
+    const closing = cut(inline.nextSibling, /^[.,;:!?)\]’”…–-]+/);
+    if (!opening && !closing) return;
+    const whole = document.createElement("span");
+    whole.className = "unbroken";
+    inline.replaceWith(whole);
+    whole.append(opening, inline, closing);
+  }
+
+  function cut(text, marks) {
+    const found = text?.nodeType === Node.TEXT_NODE && text.data.match(marks);
+    if (!found) return "";
+    text.deleteData(found.index, found[0].length);
+    return found[0];
+  }
+
+  // An inline formula wider than its column gets a scroll box of its own, its marks included.
   function boxed(formula) {
-    formula.classList.remove("wide");
-    const room = formula.closest("p, li, td, th, dd, div")?.clientWidth ?? Infinity;
-    if (formula.getBoundingClientRect().width > room) formula.classList.add("wide");
-    if (formula.classList.contains("wide")) reach(formula, "formula");
+    const box = formula.closest(".unbroken") ?? formula;
+    box.classList.remove("wide");
+    const room = box.closest("p, li, td, th, dd, div")?.clientWidth ?? Infinity;
+    const drawn = [box, formula.querySelector("mjx-math")].filter(Boolean);
+    if (drawn.every((part) => part.getBoundingClientRect().width <= room)) return;
+    box.classList.add("wide");
+    reach(box, "formula");
   }
 
   function mend() {
     document.querySelectorAll("span.math").forEach(boxed);
     for (const [selector, name] of WIDE)
       document.querySelectorAll(selector).forEach((element) => reach(element, name));
+  }
+
+  // Every fold is labelled "Toggle hidden content": let its own words say which one it is.
+  function nameFolds() {
+    document.querySelectorAll("summary").forEach((fold) => fold.removeAttribute("aria-label"));
+    document.querySelectorAll(".admonition-title > .toggle-button").forEach((button) => {
+      button.setAttribute("aria-label", button.parentElement.textContent.trim());
+    });
   }
 
   // The button reads "Search Ctrl+K" but was labelled "Search": let its own words be its name.
@@ -37,7 +67,9 @@ document.addEventListener("DOMContentLoaded", () => {
   home?.setAttribute("role", "navigation");
   home?.setAttribute("aria-label", "Home");
 
+  document.querySelectorAll(".bd-article :is(span.math, a.status)").forEach(bind);
   const typeset = () => window.MathJax?.startup?.promise ?? Promise.resolve();
+  window.addEventListener("load", nameFolds);
   window.addEventListener("load", () => typeset().then(mend));
   window.addEventListener("resize", mend);
 });

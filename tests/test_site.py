@@ -36,7 +36,7 @@ FLAGS = [
 MODES = {
     "desk": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
-    "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
+    "phone": {"viewport": {"width": 360, "height": 780}, "color_scheme": "light"},
 }
 LEDGER = "chapters/ledger.html"
 
@@ -162,6 +162,44 @@ STICKS_OUT = """() => {
 
 def test_the_page_does_not_scroll_sideways(view):
     assert view.page.evaluate(STICKS_OUT)[:5] == []
+
+
+# Marks that touch a formula or a status, and stand on another line than it.
+STRAY_MARKS = r"""() => [...document.querySelectorAll("article :is(span.math, a.status)")].filter(
+  (inline) => {
+    const box = inline.getBoundingClientRect(), range = document.createRange();
+    const place = (text, at) => {
+      range.setStart(text, at);
+      range.setEnd(text, at + 1);
+      return range.getBoundingClientRect();
+    };
+    const [before, after] = [inline.previousSibling, inline.nextSibling];
+    if (!box.width) return false;
+    if (/^[.,;:!?)\]]/.test(after?.data) && place(after, 0).left < box.right - 2) return true;
+    return /[(\[]$/.test(before?.data) && place(before, before.length - 1).right > box.left + 2;
+  }).map((inline) => inline.parentElement.textContent.slice(0, 80))"""
+
+
+def test_no_mark_is_parted_from_its_formula(view):
+    assert view.page.evaluate(STRAY_MARKS) == []
+
+
+# Ends of inline formulas that no scrolling brings into view.
+CUT_OFF = """() => [...document.querySelectorAll("article span.math mjx-math")].filter((drawn) => {
+  const box = drawn.closest(".wide") ?? drawn.closest("p, li, td, th, dd, div");
+  box.scrollLeft = box.scrollWidth;
+  return drawn.getBoundingClientRect().right > box.getBoundingClientRect().right + 1;
+}).map((drawn) => drawn.closest("p, li, td, th, dd, div").textContent.slice(0, 80))"""
+
+
+def test_every_formula_can_be_read_to_its_end(view):
+    assert view.page.evaluate(CUT_OFF) == []
+
+
+def test_every_fold_is_named_by_its_words(view):
+    folds = view.page.locator("article summary, article .toggle-button")
+    names = folds.evaluate_all("all => all.map((f) => f.ariaLabel ?? f.innerText)")
+    assert not {"", "Toggle hidden content"}.intersection(map(str.strip, names))
 
 
 BROKEN_IMAGES = """() => [...document.images]
@@ -359,6 +397,14 @@ def counted(view: View) -> str:
 
 def every(rows: list[dict]) -> set[str]:
     return {row["id"] for row in rows}
+
+
+def test_no_graph_is_taller_than_a_phone(browser, base):
+    view = new_view(browser, base, **MODES["phone"])
+    view.open(LEDGER)
+    tall = view.page.locator(".graph-box").evaluate_all("all => all.map((b) => b.clientHeight)")
+    assert 0 < max(tall) <= MODES["phone"]["viewport"]["height"]
+    view.page.context.close()
 
 
 def test_without_scripts_the_full_table_stands(browser, base, rows):
