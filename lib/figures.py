@@ -149,15 +149,16 @@ def _place(ax: Axes, labels: list[Annotation], gap: float) -> None:
     to_points = 72 / ax.figure.dpi
     ends = np.array([ax.transData.transform(label.xy)[1] * to_points for label in labels])
     sizes = [gap * label.get_fontsize() * len(label.get_text().split("\n")) for label in labels]
-    for label, end, height in zip(labels, ends, spread(ends, sizes), strict=True):
+    floor = ax.transAxes.transform((0, 0))[1] * to_points  # below are the ticks
+    for label, end, height in zip(labels, ends, spread(ends, sizes, floor), strict=True):
         label.set_position((6, height - end))
 
 
-def spread(centres: ArrayLike, sizes: ArrayLike) -> np.ndarray:
+def spread(centres: ArrayLike, sizes: ArrayLike, floor: float = -np.inf) -> np.ndarray:
     """Move intervals of these ``sizes`` apart: the nearest centres, in squared distance.
 
-    The order of the ``centres`` (n,) is kept.  This is isotonic regression, by pooling neighbours
-    that are too close.
+    No interval reaches below ``floor``, and the order of the ``centres`` (n,) is kept.  This is
+    isotonic regression, by pooling neighbours that are too close; a bound clips its solution.
     """
     centres = np.asarray(centres, float)
     order = np.argsort(centres, kind="stable")
@@ -170,5 +171,6 @@ def spread(centres: ArrayLike, sizes: ArrayLike) -> np.ndarray:
             block = blocks.pop() + block
         blocks.append(block)
     moved = np.empty_like(centres)
-    moved[order] = ramp + [np.mean(block) for block in blocks for _ in block]
+    offsets = [max(np.mean(block), floor) for block in blocks for _ in block]
+    moved[order] = ramp + offsets
     return moved

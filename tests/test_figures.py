@@ -185,6 +185,13 @@ def test_labels_in_a_subfigure_do_not_overlap():
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
+def test_labels_do_not_run_into_the_ticks_below():
+    fig, ax = curves((0.0, 0.01, 0.02, 5.0))
+    ax.set_ylim(0, 5)
+    label_lines(ax)
+    assert min(box.y0 for box in label_boxes(fig, ax)) > ax.get_window_extent().y0 - 1
+
+
 def test_labels_are_in_the_colour_and_order_of_their_lines():
     fig, ax = curves()
     label_lines(ax)
@@ -230,6 +237,7 @@ def test_spread_is_the_nearest_choice():
     np.testing.assert_allclose(spread([0, 0, 10], 1), [-0.5, 0.5, 10])
     np.testing.assert_allclose(spread([0.2, 0, 0.1], 1), [1.1, -0.9, 0.1])
     np.testing.assert_allclose(spread([0, 1], [1, 3]), [-0.5, 1.5])  # touching: 2 apart
+    np.testing.assert_allclose(spread([0.2, 0, 5], 1, floor=0), [1.5, 0.5, 5])
 
 
 def test_band_draws_the_mean_and_the_range():
