@@ -18,7 +18,7 @@ from lib.glue import emit, show
 
 KINDS = ("proved", "exhaustive", "certified", "measured", "stated")  # strongest first
 COUNTED = ("steps", "identities", "cases", "instances")
-ADDED = (*COUNTED, "n", "unproved")  # facts that add up when the parts of a claim are joined
+ADDED = (*COUNTED, "unproved")  # facts that add up when the parts of a claim are joined
 MARKS = {"proved": "✓", "exhaustive": "∀", "certified": "=", "measured": "≈", "stated": "○"}
 
 
@@ -96,10 +96,10 @@ def observed(holds: bool, witness: str, **facts: Any) -> Evidence:
 def together(*evidence: Evidence) -> Evidence:
     """Join the parts of one claim; the whole is only as strong as its weakest part.
 
-    Counts add up; of measurements the one stands that came nearest to its tolerance, and of other
-    facts the first that is given.  A counterfeit of the whole is
-    refused as soon as one part refuses it: parts that need counterfeits of their own are checked
-    one by one.
+    Counts of steps and cases add up; of measurements the one stands that came nearest to its
+    tolerance, with its own sample, for parts often look at the same one; of other facts the first
+    that is given.  A counterfeit of the whole is refused as soon as one part refuses it: parts that
+    need counterfeits of their own go to :func:`each`.
     """
     if not evidence:
         raise ValueError("no evidence to join: pass at least one verification")
