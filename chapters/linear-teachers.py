@@ -235,29 +235,37 @@ check(
 
 
 # %%
-def parts_of_networks(slope):
-    """O and E of 100 random networks: O = vk·slope·κ·x, E is even, N = O + E."""
+def parts_of_networks(case):
+    """O = vk·slope·κ·x and E = v(1 − α)/2·(Σ size(w·x) − Σ size(u·x))."""
+    slope, size = case
     net = initial(5, 3, seeded(0), alpha=0.3, copies=(100,))
     x = inputs((50, 3), seeded(1))
-    odd_part, even_part = odd_even(net, x)
     linear = net.v * net.k * slope * (x @ net.kappa[..., None])[..., 0]
-    errors = (
-        odd_part + even_part - net(x),
-        odd_part - linear,
-        even_part - odd_even(net, -x)[1],
+
+    def rest(x):
+        sums = size(net.preactivations(x)).sum(-2)
+        return net.v * (1 - net.alpha) / 2 * (sums[:, 0] - sums[:, 1])
+
+    def same(left, right):
+        largest, what = float((left - right).abs().max()), "largest error"
+        return measured(largest, 0, atol=1e-12, n=5000, seed=0, what=what)
+
+    parts = odd_even(net, x)
+    return each(
+        lambda: same(linear + rest(x), net(x)),
+        lambda: same(rest(x), rest(-x)),
+        lambda: same(parts[0], linear),
+        lambda: same(parts[1], rest(x)),
     )
-    largest = float(torch.stack(errors).abs().max())
-    what = "largest error"
-    return measured(largest, 0, atol=1e-12, n=5000, seed=0, what=what)
 
 
 # %%
 check(
     "lt-odd-even",
     parts_of_networks,
-    (1 + 0.3) / 2,
-    counterfeit=1.0,
-    says="the linear part has slope 1",
+    ((1 + 0.3) / 2, torch.abs),
+    counterfeit=(1.0, torch.relu),
+    says="the linear part has slope 1, and the rest max(·, 0) for |·|",
     scope="100 random networks",
 )
 
@@ -278,13 +286,14 @@ check(
 O, E = sp.symbols("O E", real=True)
 
 
-def one_of_two(mirrored):
-    """mirrored(E) is the even part at −x."""
+def one_of_two(case):
+    """mirrored(E) is the even part at −x; small says where it may be neglected."""
+    mirrored, small = case
     here = O * (O + E) > 0
     there = -O * (-O + mirrored(E)) > 0
-    return together(
-        decide(sp.Or(here, there), [sp.Ne(O, 0)]),
-        decide(here, [sp.Abs(E) < sp.Abs(O)]),
+    return each(
+        lambda: decide(sp.Or(here, there), [sp.Ne(O, 0)]),
+        lambda: decide(here, [small, sp.Ne(O, 0)]),
     )
 
 
@@ -292,9 +301,9 @@ def one_of_two(mirrored):
 check(
     "lt-one-of-two",
     one_of_two,
-    lambda even: even,
-    counterfeit=lambda even: -even,
-    says="the rest of the network is odd, too",
+    (lambda even: even, sp.Abs(E) < sp.Abs(O)),
+    counterfeit=(lambda even: -even, sp.Abs(E) <= sp.Abs(O)),
+    says="the rest of the network is odd, too, or |E| = |O| is small enough",
     scope="x and its mirror image",
 )
 
@@ -333,27 +342,32 @@ w, u, x, w_star = (
 
 
 # %%
-def inner_product_grows(least):
-    """(i) for slopes least + a', least + b' and teacher margin 1 + m'."""
+def inner_product_grows(case):
+    """(i) for slopes least + a', least + b' and teacher margin 1 + m'.
+
+    sign is that of the second layer at u.
+    """
+    least, sign = case
     a, b = least + extra[0], least + extra[1]
     move = eta * s * v * (a * x.dot(w_star) + b * x.dot(w_star))
-    rise = (w + eta * s * v * a * x - u + eta * s * v * b * x - w + u).dot(
-        w_star
-    )
+    moved = w + eta * s * v * a * x, u + sign * eta * s * v * b * x
+    rise = (moved[0] - moved[1] - w + u).dot(w_star)
     margin = 1 + extra[2]
-    by_slopes = Chain(rise).eq(move, "a sample with y = 1")
-    grown = Chain(eta * s * v * (a + b) * margin)
-    enough = grown.ge(2 * alpha * v * eta * s, "slopes and margin")
-    return together(by_slopes.evidence(), enough.evidence())
+    grown = eta * s * v * (a + b) * margin
+    least_growth = 2 * alpha * v * eta * s
+    return each(
+        lambda: Chain(rise).eq(move, "a sample with y = 1").evidence(),
+        lambda: Chain(grown).ge(least_growth, "slopes and margin").evidence(),
+    )
 
 
 # %%
 check(
     "lt-step",
     inner_product_grows,
-    alpha,
-    counterfeit=sp.Integer(0),
-    says="the slopes may be 0, as for ReLU",
+    (alpha, -1),
+    counterfeit=(sp.Integer(0), 1),
+    says="the slopes may be 0, as for ReLU, or the u count positively",
     scope="(i), one neuron of each kind",
 )
 
@@ -362,28 +376,30 @@ slopes = sp.symbols("a b", nonnegative=True)
 R, D = sp.Symbol("R", positive=True), sp.Symbol("D", real=True)
 
 
-def norm_grows_slowly(second_order):
+def norm_grows_slowly(case):
+    first_order, second_order = case
     a, b = slopes
     moved = [w + eta * s * v * a * x, u - eta * s * v * b * x]
     before = w.dot(w) + u.dot(u)
     network = v * (a * w.dot(x) - b * u.dot(x))
     square = (a**2 + b**2) * (eta * s * v) ** 2
-    growth = Chain(sum(m.dot(m) for m in moved) - before).eq(
-        2 * eta * s * network + square * x.dot(x), "expand"
+    growth = Chain(sum(m.dot(m) for m in moved) - before)
+    expanded = first_order * eta * s * network + square * x.dot(x)
+    last = Chain(D + square * R**2, (a <= 1, b <= 1))
+    bound = D + second_order * (eta * s * v * R) ** 2
+    return each(
+        lambda: growth.eq(expanded, "expand").evidence(),
+        lambda: last.le(bound, "slopes at most 1").evidence(),
     )
-    last = Chain(D + square * R**2, (a <= 1, b <= 1)).le(
-        D + second_order * (eta * s * v * R) ** 2, "slopes at most 1"
-    )
-    return together(growth.evidence(), last.evidence())
 
 
 # %%
 check(
     "lt-step",
     norm_grows_slowly,
-    2,
-    counterfeit=1,
-    says="half of the last term will do",
+    (2, 2),
+    counterfeit=(1, 1),
+    says="half of either term will do",
     scope="(ii), one neuron of each kind",
 )
 
@@ -411,11 +427,15 @@ glue("potential-steps", f"{sum(run.push.numel() for run in followed):,}")
 # %%
 def at_every_step(sides):
     """sides(run) gives the larger and the smaller side of an inequality."""
-    gaps = torch.cat([torch.sub(*sides(run)).flatten() for run in followed])
-    scale = max(run.square.max() for run in followed)
-    holds = gaps.min() > -1e-11 * scale
-    least = f"the sides differ by {gaps.min():.3g} at one step"
-    return observed(bool(holds), least, n=len(gaps), seed=0, tolerance=1e-11)
+    gaps = torch.cat(
+        [
+            (torch.sub(*sides(run)) / run.square.amax(0)).flatten()
+            for run in followed
+        ]
+    )
+    least = f"the sides differ by {gaps.min():.3g} ‖W‖² at one step"
+    holds = bool(gaps.min() > -1e-11)
+    return observed(holds, least, n=len(gaps), seed=0, tolerance=1e-11)
 
 
 check(
@@ -675,7 +695,7 @@ check(
     says="A_T grows like √T",
 )
 
-# %% tags=["remove-output"]
+# %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots()
 steps = np.arange(1, LONG + 1)
 bound = (total / used(long_run, log_steps(long_run))).numpy()
@@ -754,7 +774,7 @@ assert (sgd.mistakes.cumsum(0) <= 2 * sgd.total()).all()
 # Both terms are needed. The first is nearly an equality where all pushes and the rate are small. For the second, let the last sample undo what the others have gained: nineteen equal points and one close to them, of the other label. At the start the network meets the nineteen with margin 10 and misses the last; then comes a huge step.
 
 # %%
-near_x = tensor([[1, 0.05]] * 19 + [[1, -0.05]])
+near_x = tensor([[2, 0.1]] * 19 + [[2, -0.1]])  # no length is 1
 near_y = tensor([1.0] * 19 + [-1])
 
 
@@ -778,7 +798,7 @@ def one_epoch(k, rate, before):
 
 
 # %%
-quiet, upset = one_epoch(4, 1e-6, (9, 9)), one_epoch(4, 1e3, (10, -2))
+quiet, upset = one_epoch(4, 1e-7, (9, 9)), one_epoch(4, 1e3, (10, -2))
 
 
 def epoch_ends_well(shares):
@@ -860,20 +880,25 @@ gd_losses = torch.stack(
 settled = 40 * gd.push < 1
 
 
-def loss_follows(n):
-    gap = (gd_loss_bound(gd.push, n) - gd_losses)[settled]
-    bounded = bool((used(gd, log_steps(gd)) <= 1).all() and (gap >= 0).all())
-    witness = f"a loss is {-gap.min():.2g} above its bound"
-    return observed(bounded, witness, n=int(settled.sum()), seed=0)
+def loss_follows(case):
+    share, n = case
+    gap = float((gd_loss_bound(gd.push, n) - gd_losses)[settled].min())
+    ratio = float(used(gd, log_steps(gd)).max()) / share
+    above = f"a loss is {-gap:.2g} above its bound"
+    total = f"A_t is {ratio:.3g} of its bound"
+    return each(
+        lambda: observed(ratio <= 1, total, n=gd.push.numel(), seed=0),
+        lambda: observed(gap >= 0, above, n=int(settled.sum()), seed=0),
+    )
 
 
 # %%
 check(
     "lt-gd",
     loss_follows,
-    40,
-    counterfeit=10,
-    says="the loss is at most s̄/(1 − n s̄/4)",
+    (1, 40),
+    counterfeit=(0.005, 10),
+    says="half a per cent of A's bound will do, or a loss of s̄/(1 − n s̄/4)",
     scope="three runs, at every step",
 )
 
@@ -940,7 +965,7 @@ check(
     lambda z_: z_ + z_.exp(),
     counterfeit=lambda z_: z_.exp(),
     says="e^z grows like βt, and z does not count",
-    scope="that steps of 0.03 follow it, one point",
+    scope="steps of 0.03 that follow it, at one point",
 )
 
 # %%
@@ -990,17 +1015,21 @@ glue("used-flow", f"{float(integral(lone[0]).max()):.2f}")
 # :::
 
 # %%
-dead = LeakyNet(-torch.ones(2, 3, 2, dtype=torch.float64), 0.0)
+dead = tensor([[[-1, -1]] * 3, [[-2, -1]] * 3])
 corner, labels = torch.eye(2, dtype=torch.float64), tensor([1.0, -1])
 
 
 def never_moves(leak):
-    net = LeakyNet(dead.weights, leak)
+    net = LeakyNet(dead, leak)
     moved = train(net, corner, labels, 100, Descent(1.0)).net()
-    largest = float((moved.weights - net.weights).abs().max())
-    holds = largest == 0 and bool((net(corner) == 0).all())
-    witness = f"in 100 steps a weight has moved by {largest:.2g}"
-    return observed(holds, witness, n=100, seed=0)
+    steps = (moved.weights - dead).abs()
+    outputs = net(corner).abs()
+    moves = f"in 100 steps a weight has moved by {steps.max():.2g}"
+    speaks = f"the network has an output of {outputs.max():.2g}"
+    return each(
+        lambda: observed(bool((steps == 0).all()), moves, n=100, seed=0),
+        lambda: observed(bool((outputs == 0).all()), speaks, n=2, seed=0),
+    )
 
 
 # %%
@@ -1039,10 +1068,12 @@ a1, a2, b1, b2 = sp.symbols("a1 a2 b1 b2", real=True)  # w_j·x and u_j·x
 def one_sign_each(assuming):
     output = sigma(a1) + sigma(a2) - sigma(b1) - sigma(b2)
     line = a1 + a2 - b1 - b2
-    same = sp.And(
-        sp.Equivalent(output > 0, line > 0), sp.Equivalent(output < 0, line < 0)
+    above = sp.Equivalent(output > 0, line > 0)
+    below = sp.Equivalent(output < 0, line < 0)
+    return each(
+        lambda: decide(above, [alpha < 1, *assuming]),
+        lambda: decide(below, [alpha < 1, *assuming]),
     )
-    return decide(same, [alpha < 1, *assuming])
 
 
 check(
@@ -1120,16 +1151,20 @@ turn = sp.Symbol("t", real=True)
 def cap(formulas):
     """P(|t| ≤ ρ) is 0 at ρ = 0, and its derivative is twice the density."""
 
-    def one(d, formula):
+    def slope(d, formula):
         weight = (1 - turn**2) ** sp.Rational(d - 3, 2)
         mass = sp.integrate(weight, (turn, -1, 1))
-        slope = Chain(sp.diff(formula, rho)).eq(
-            2 * weight.subs(turn, rho) / mass, f"the density for d = {d}"
-        )
-        start = Chain(formula.subs(rho, 0)).eq(0, "no cap")
-        return together(slope.evidence(), start.evidence())
+        density = 2 * weight.subs(turn, rho) / mass
+        reason = f"the density for d = {d}"
+        return Chain(sp.diff(formula, rho)).eq(density, reason).evidence()
 
-    return each(*(lambda c=case: one(*c) for case in formulas.items()))
+    def start(d, formula):
+        return Chain(formula.subs(rho, 0)).eq(0, "no cap").evidence()
+
+    return each(
+        *(lambda c=case: slope(*c) for case in formulas.items()),
+        *(lambda c=case: start(*c) for case in formulas.items()),
+    )
 
 
 # %%
@@ -1137,8 +1172,8 @@ check(
     "lt-cap",
     cap,
     {2: 2 / sp.pi * sp.asin(rho), 3: rho},
-    counterfeit={2: rho, 3: 2 / sp.pi * sp.asin(rho)},
-    says="the two formulas are exchanged",
+    counterfeit={2: 1 + rho, 3: 1 + 2 / sp.pi * sp.asin(rho)},
+    says="the two formulas are exchanged, and 1 is added",
     scope="the formulas for d = 2 and 3",
 )
 
@@ -1190,29 +1225,27 @@ def share_of_bound(net, x):
 
 
 # %%
-def half_suffices(factor):
+def half_suffices(factors):
     """In random networks, and in forks of w- and of u-neurons."""
-    shares = [share_of_bound(net, x) for net, x in trials]
-    fork_shares = share_of_bound(forks, fine_circle)
+    random = torch.cat([share_of_bound(net, x) for net, x in trials])
+    shares = random, *share_of_bound(forks, fine_circle)[:, None]
 
-    def below(share):
+    def below(share, factor):
         witness = f"one network differs on {share.max():.3f} of the bound"
         holds = bool(share.max() <= factor)
         return observed(holds, witness, n=len(share), seed=7)
 
-    random = below(torch.cat(shares))
-    return together(
-        random, each(*(lambda f=f: below(f[None]) for f in fork_shares))
-    )
+    parts = zip(shares, factors, strict=True)
+    return each(*(lambda part=part: below(*part) for part in parts))
 
 
 # %%
 check(
     "lt-half",
     half_suffices,
-    0.5,
-    counterfeit=0.49,
-    says="0.49 of the bound will do",
+    (0.5, 0.5, 0.5),
+    counterfeit=(0.01, 0.49, 0.49),
+    says="0.49 of the bound will do for the two, or 0.01 for random networks",
     scope="200 random networks, that of the proof and its mirror image",
 )
 
@@ -1446,19 +1479,22 @@ plus = [sp.Matrix([*x, *(-alpha * x)]) for x in samples]
 minus = [sp.Matrix([*(alpha * x), *(-x)]) for x in samples]
 
 
-def gram(across):
-    product = xi.dot(xj)
-    within = (1 + alpha**2) * product
-    same = [(plus[0].dot(plus[1]), within), (minus[0].dot(minus[1]), within)]
-    return identities([*same, (plus[0].dot(minus[1]), across * product)])
+def gram(factors):
+    """The factors of x_i·x_j within a class, and across."""
+    within, across = (factor * xi.dot(xj) for factor in factors)
+    return each(
+        lambda: identities([(plus[0].dot(plus[1]), within)]),
+        lambda: identities([(minus[0].dot(minus[1]), within)]),
+        lambda: identities([(plus[0].dot(minus[1]), across)]),
+    )
 
 
 check(
     "lt-coupled",
     gram,
-    2 * alpha,
-    counterfeit=1 + alpha**2,
-    says="the same kernel across the classes: an ordinary SVM",
+    (1 + alpha**2, 2 * alpha),
+    counterfeit=(2 * alpha, 1 + alpha**2),
+    says="the two factors are exchanged",
     scope="the kernel, in the plane",
 )
 
@@ -1558,10 +1594,14 @@ mirrored = (
 
 def same_line(sample):
     both = coupled_svm(*sample, 0.05)
-    line = max_margin(*sample)
-    off = float(torch.stack([angle(both.w, line), angle(-both.u, line)]).max())
-    what = "largest angle of w or −u in degrees"
-    return measured(off, 0, atol=1e-4, n=50, seed=11, what=what)
+    off = float(angle(both.w - both.u, max_margin(*sample)).max())
+    lengths = (both.w + both.u).norm(dim=-1) / both.w.norm(dim=-1)
+    apart, seed = float(lengths.max()), 11
+    what = "largest angle in degrees", "largest ‖w + u‖/‖w‖"
+    return each(
+        lambda: measured(off, 0, atol=1e-4, n=50, seed=seed, what=what[0]),
+        lambda: measured(apart, 0, atol=1e-6, n=50, seed=seed, what=what[1]),
+    )
 
 
 # %%
@@ -1794,10 +1834,7 @@ gain = sp.Symbol("g", nonnegative=True)  # η s_t v times the slope
 def preactivation_grows(assuming):
     """Labels are absorbed: x_i and x_j stand for y_i x_i and y_j x_j."""
     change = (first + gain * xj).dot(xi) - first.dot(xi)
-    moved = Chain(change).eq(gain * xi.dot(xj), "a step on sample j")
-    return together(
-        moved.evidence(), decide(sp.Ge(gain * xi.dot(xj), 0), assuming)
-    )
+    return decide(sp.Ge(change, 0), assuming)
 
 
 check(
@@ -1925,12 +1962,13 @@ limits = {
 
 
 def every_neuron_tends_to(name):
+    def tend(neurons, limit):
+        off = float(angle(neurons, limit).max())
+        what = "largest angle of a neuron in degrees"
+        return measured(off, 0, atol=0.2, n=K, seed=6, what=what)
+
     to_w, to_u = limits[name]
-    off = torch.cat([angle(final.w, to_w), angle(final.u, to_u)])
-    what = "largest angle of a neuron in degrees"
-    return measured(
-        float(off.max()), 0, atol=0.2, n=len(off), seed=6, what=what
-    )
+    return each(lambda: tend(final.w, to_w), lambda: tend(final.u, to_u))
 
 
 # %%
@@ -2050,6 +2088,7 @@ check(
     (0, -1),
     counterfeit=(-1, 0),
     says="large starts cluster better",
+    scope="three settings with a margin of 0.1",
 )
 
 # %% [markdown]
@@ -2183,42 +2222,52 @@ assert (share[:, 0, -1] > 0.01).all() and (share[:, 0, -1] < 0.04).all()
 # :::
 
 # %%
-def silent(share):
+def silent(case):
+    """No NAR at this leak, and less than this share of the bound at 0.1."""
+    leak, share = case
     values = {key: column[:, 0] for key, column in swept[20, 0.1].items()}
     largest = float((values["differs"] / values["bound"]).max())
-    holds = bool((values["nar"] < 1).all()) and largest < share
+    most = float(swept[20, leak]["nar"][:, 0].max())
+    reached = f"the NAR holds on {most:.0%} of one sample"
     witness = f"one network differs on {largest:.2f} of what is allowed"
-    return observed(holds, witness, n=SEEDS, seed=0)
+    return each(
+        lambda: observed(most < 1, reached, n=SEEDS, seed=0),
+        lambda: observed(largest < share, witness, n=SEEDS, seed=0),
+    )
 
 
 check(
     "lt-silent",
     silent,
-    0.1,
-    counterfeit=0.01,
-    says="less than a hundredth of what is allowed",
+    (0.1, 0.1),
+    counterfeit=(0.5, 0.01),
+    says="no NAR at α = 0.5 either, or a hundredth of what is allowed",
+    scope="the four runs of 1200 steps",
 )
 
 
 # %%
-def recorded_silent(share):
+def recorded_silent(most):
     """The same setting in the record; a few runs do reach the NAR."""
     differs_, allowed, nar = (
         start_record[key][WIDE, 1, 0, 0] for key in ("differs", "bound", "nar")
     )
     largest, reached = (differs_ / allowed).max(), (nar == 1).mean()
     witness = f"one network differs on {largest:.2f} of what is allowed"
-    holds = bool(largest < share and reached < 0.05)
+    share = f"{reached:.1%} of the networks reach the NAR"
     facts = {"n": nar.size, "seed": start_record.info["seed"]}
-    return observed(holds, witness, **facts)
+    return each(
+        lambda: observed(bool(largest < most[0]), witness, **facts),
+        lambda: observed(bool(reached < most[1]), share, **facts),
+    )
 
 
 check(
     "lt-silent",
     recorded_silent,
-    0.1,
-    counterfeit=0.01,
-    says="less than a hundredth of what is allowed",
+    (0.1, 0.05),
+    counterfeit=(0.01, 0.03),
+    says="a hundredth of what is allowed, or the NAR in three of a hundred",
     scope="256 samples, 4000 steps, recorded",
 )
 
@@ -2267,23 +2316,27 @@ share_even = (even.abs() / odd.abs()).median(-1).values
 widest = torch.maximum(clusters.rho_w, clusters.rho_u)
 
 
-def line_without_clusters(floor):
-    least = float(like_line.min())
-    others = float(share_even.min()) > 0.25 and float(widest.min()) > 0.6
-    witness = (
-        f"one network agrees with its line on {least:.1%}; even part at least"
-        f" {share_even.min():.2f}, radius at least {widest.min():.2f}"
-    )
-    return observed(least >= floor and others, witness, n=25, seed=1)
+def line_without_clusters(floors):
+    """Of the agreement with the line, of |E|/|O|, and of the radius."""
+
+    def above(values, floor, what):
+        least = float(values.min())
+        witness = f"{what} is {least:.3g} for one network"
+        return observed(least >= floor, witness, n=25, seed=1)
+
+    values = like_line, share_even, widest
+    names = "agreement with the line", "|E|/|O|", "the radius"
+    parts = zip(values, floors, names, strict=True)
+    return each(*(lambda part=part: above(*part) for part in parts))
 
 
 # %%
 check(
     "lt-digits",
     line_without_clusters,
-    0.98,
-    counterfeit=1.0,
-    says="on every test image",
+    (0.98, 0.25, 0.6),
+    counterfeit=(1.0, 0.4, 0.7),
+    says="agreement on every test image, |E|/|O| above 0.4, or radius above 0.7",
 )
 
 # %% tags=["remove-output"]
@@ -2335,17 +2388,20 @@ pair_means = {
 
 
 # %%
-def pairs_are_lines(most):
+def pairs_are_lines(case):
     """For every pair and size, on average over the draws."""
+    most, floor = case
     differs, even_share = (
         np.concatenate(part) for part in zip(*pair_means.values(), strict=True)
     )
     largest, least = float(differs.max()), float(even_share.min())
-    return observed(
-        largest <= most and least > 0.25,
-        f"one pair differs on {largest:.1f} %; even part at least {least:.2f}",
-        n=sum(record["differs"].size for record in pair_records.values()),
-        seed=pair_records["8×8 digits"].info["seed"],
+    line = f"one pair differs on {largest:.1f} %"
+    even = f"|E|/|O| is {least:.2f} for one pair"
+    n = sum(record["differs"].size for record in pair_records.values())
+    seed = pair_records["8×8 digits"].info["seed"]
+    return each(
+        lambda: observed(largest <= most, line, n=n, seed=seed),
+        lambda: observed(least > floor, even, n=n, seed=seed),
     )
 
 
@@ -2353,9 +2409,9 @@ def pairs_are_lines(most):
 check(
     "lt-digits",
     pairs_are_lines,
-    2.0,
-    counterfeit=1.0,
-    says="99 % of the images of every pair",
+    (2.0, 0.25),
+    counterfeit=(1.0, 0.5),
+    says="99 % of the images of every pair, or |E|/|O| above 0.5",
     scope="98 % of the images on average over draws, 45 pairs, recorded",
 )
 
