@@ -899,7 +899,7 @@ check(
     (1, 40),
     counterfeit=(0.005, 10),
     says="half a per cent of A's bound will do, or a loss of s̄/(1 − n s̄/4)",
-    scope="three runs, at every step",
+    scope="three runs, at every step; the bound on A is far",
 )
 
 # %% [markdown]

@@ -38,7 +38,7 @@ if importlib.util.find_spec("lib") is None:
 # End of the written cell.
 
 # %% tags=["hide-input"]
-from itertools import product
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -67,7 +67,7 @@ from lib.glue import caption, glue, scientific
 from lib.ntk import copies, curves, deep, flow, members, symbolic, table
 from lib.ntk.experiments import live
 from lib.ntk.precise import precise_input, precise_kernels
-from lib.ntk.record_width import flow_setting, width_inputs
+from lib.ntk.record_width import flow_setting
 from lib.ntk.recorded import EXPERIMENTS
 from lib.ntk.tasks import task
 from lib.ntk.width import deviation, rate
@@ -104,7 +104,10 @@ plane = torch.stack(
 
 # %%
 at = ntk.phase(torch.tensor(variances, dtype=torch.float64), 0.18)
-borders_at = {"10 ξ₁": 10 * at.xi_1, "2.5 ξ_*": 2.5 * at.xi_star}
+borders_at = {
+    r"$10\,\xi_1$": 10 * at.xi_1,
+    r"$2.5\,\xi_*$": 2.5 * at.xi_star,
+}
 scale = torch.where(at.chi_1 < 1, *borders_at.values())
 deep_enough = torch.tensor(hero_depths) > 2 * scale[:, None]
 lost = plane[deep_enough & (at.chi_1 < 1)[:, None]]
@@ -126,9 +129,9 @@ def draw_plane(ax, across, depths, shares, lines):
         heights = np.interp(np.log(line[inside]), np.log(depths), rows)
         ax.plot(across[inside], heights, color=COLORS["red"])
         k = len(heights) // 2
-        left = "ξ₁" in name  # each name goes to the pale side of its line
+        left = r"\xi_1" in name  # each name goes to the pale side of its line
         place = {"ha": "right" if left else "left", "color": COLORS["red"]}
-        place |= {"xytext": (-18, 14) if left else (6, 6)}
+        place |= {"xytext": (-26, 18) if left else (6, 6)}
         spot = (across[inside][k], heights[k])
         ax.annotate(name, spot, textcoords="offset points", **place)
     ax.set_yticks(rows[::2], [str(d) for d in depths[::2]])
@@ -168,7 +171,7 @@ draw_maps("ntk-hero", variances, hero_depths, plane.movedim(-1, 0), borders_at)
 # :::{prf:definition} The network
 # :label: ntk-network
 #
-# With the input $x\in\mathbb R^n$ and an activation $\varphi$, let $z^0=\frac{\sigma_w}{\sqrt n}W^0x+\sigma_bb^0$ and $z^{l+1}=\frac{\sigma_w}{\sqrt N}W^{l+1}\varphi(z^l)+\sigma_bb^{l+1}$. All entries of $W$ and $b$ are parameters, which start as independent standard normal numbers. $N$ is the width. A network of *depth* $l$ has $l$ nonlinear layers, and its output is $f=z^l$.
+# With the input $x\in\mathbb R^n$ and an activation $\varphi$, let $z^0=\frac{\sigma_w}{\sqrt n}W^0x+\sigma_bb^0$ and $z^{l+1}=\frac{\sigma_w}{\sqrt N}W^{l+1}\varphi(z^l)+\sigma_bb^{l+1}$. All entries of $W$ and $b$ are parameters, which start as independent standard normal numbers. $N$ is the width. A network of *depth* $l$ has $l$ nonlinear layers, and its output $f=z^l$ has one entry.
 # :::
 #
 # Two kernels describe such a network. The *covariance* $K^l(x,x')=\mathbb E\,f(x)f(x')$ says which functions a random network draws. The *tangent kernel* $\Theta^l(x,x')=\langle\nabla_\theta f(x),\nabla_\theta f(x')\rangle$ says how training moves them: a gradient step on the loss at $x'$ changes the output at $x$ in proportion to it. In wide networks both obey a recursion from layer to layer.
@@ -182,7 +185,7 @@ draw_maps("ntk-hero", variances, hero_depths, plane.movedim(-1, 0), borders_at)
 # :::{prf:theorem} The two kernels of an infinitely wide network
 # :label: ntk-recursions
 #
-# As the widths grow, layer by layer, both kernels become deterministic, with $K^0=\Theta^0=\sigma_w^2\frac{\langle x,x'\rangle}n+\sigma_b^2$ and
+# As the widths grow, layer by layer, the outputs become Gaussian with the covariance $K^l$, and $\Theta^l$ becomes deterministic, with $K^0=\Theta^0=\sigma_w^2\frac{\langle x,x'\rangle}n+\sigma_b^2$ and
 #
 # $$K^{l+1}=\sigma_w^2T(K^l)+\sigma_b^2,\qquad\Theta^{l+1}=K^{l+1}+\sigma_w^2\,\dot T(K^l)\odot\Theta^l .$$
 #
@@ -209,29 +212,37 @@ print("width 4096", ntk.empirical_ntk(finite, pair), sep="\n")
 
 
 # %% [markdown]
-# How well can random networks tell whether the recursion is right? One network of width $N$ misses it by about $1/\sqrt N$, but the *mean* over many networks does not. With one hidden layer it is the recursion exactly, at every width: in the proof, each of the $N$ terms has the right mean. With more layers the covariance that enters $T$ is off by about $1/\sqrt N$, and the mean of a smooth function of it by a multiple of $\frac1N$, up to terms of order $N^{-2}$. So twice the mean at width $2N$ minus the mean at width $N$ misses only by the latter.
+# How well can random networks tell whether the recursion is right? One network of width $N$ misses it by about $1/\sqrt N$, but the *mean* over many networks by less. With one hidden layer it is the recursion exactly, at every width: in the proof, each of the $N$ terms has the right mean. With more layers the covariance that enters $T$ is off by about $1/\sqrt N$, and the mean of a smooth function of it by a multiple of $\frac1N$, up to terms of order $N^{-2}$. So twice the mean at width $2N$ minus the mean at width $N$ misses only by the latter.
 #
-# We compare all ten entries for four digits, and measure the distance in standard errors (that of Mahalanobis: with the covariance of the ten means). If the recursion is right, the square of this distance is nearly a $\chi^2$ variable with ten degrees of freedom, and the distance exceeds 5.5 in less than one comparison of a thousand.
+# For ReLU the mean of the *diagonal* is exact at every width and every depth. For $K$ this is so because $T(a,a,a)=\frac a2$ is linear. For $\Theta$ the terms with $i\ne j$ have the mean 0. In the others, new signs for $W_i^l$ and $b_i^l$ change the sign of $z_i^l$, but not $|\nabla z_i^l|^2$. So $\varphi'(z_i^l)^2$, which is 0 or 1, is independent of it, and its mean is $\frac12=\dot T$.
+#
+# We compare all entries for four digits; for a finite network, $K$ is the covariance given all layers but the last. We measure the distance in standard errors (that of Mahalanobis: with the covariance of the means). If the recursion is right, and the terms of order $N^{-2}$ are small, the square of this distance is nearly a $\chi^2$ variable, with ten degrees of freedom for all entries and four for the diagonal, and the distance exceeds 5.5 in less than one comparison of a thousand.
 
 # %%
-def standard_errors(samples, weights, limit):
+def upper(kernels):
+    """All entries of symmetric matrices, each once."""
+    i, j = torch.triu_indices(*kernels.shape[-2:])
+    return kernels[..., i, j].double()
+
+
+def diagonal(kernels):
+    return kernels.diagonal(dim1=-2, dim2=-1).double()
+
+
+def standard_errors(samples, weights, limit, entries):
     """How far Σ weight·mean(samples), one sample a width, is from a limit."""
-    i, j = torch.triu_indices(*limit.shape)
-    pairs = [
-        (w, some[..., i, j])  # (seeds, entries)
-        for w, some in zip(weights, samples, strict=True)
-    ]
-    far = sum(w * some.mean(0) for w, some in pairs) - limit[i, j]
+    pairs = list(zip(weights, map(entries, samples), strict=True))
+    far = sum(w * some.mean(0) for w, some in pairs) - entries(limit)
     spread = sum(w**2 * some.T.cov() / len(some) for w, some in pairs)
     return float((far @ torch.linalg.solve(spread, far)).sqrt())
 
 
 # %%
-def mean_is(samples, weights=(1,)):
+def mean_is(samples, weights=(1,), entries=upper):
     """Is Σ weight·mean(samples), one sample of kernels a width, a limit?"""
 
     def verify(limit):
-        far = standard_errors(samples, weights, limit)
+        far = standard_errors(samples, weights, limit, entries)
         n, what = sum(map(len, samples)), "distance in standard errors"
         return measured(far, 0, atol=5.5, n=n, seed=0, what=what)
 
@@ -239,51 +250,77 @@ def mean_is(samples, weights=(1,)):
 
 
 # %%
-one_layer = live("kernel-width", depth=1, widths=(32,), seeds=8000, at_once=500)
-activations = one_layer.axes["activation"]
-for kind, (k, name) in product(("nngp", "ntk"), enumerate(activations)):
-    limit = torch.tensor(one_layer[f"{kind}_limit"][k])
+four = digits.train_x[0, :4]
+net_of_four = {"sigma_w2": 1.5, "sigma_b2": 0.05}
+
+
+def drawn_kernels(activation, depth, width, networks, generator, at_once=500):
+    """Both kernels of random networks, each (networks, 4, 4)."""
+    sizes = [four.shape[-1], *[width] * depth, 1]
+    scales = copies.scales(*net_of_four.values(), at_once, four.float())
+
+    def draw(*shape):
+        return torch.randn(at_once, *shape, generator=generator)
+
+    def some():
+        weights = [draw(out, into) for into, out in pairwise(sizes)]
+        biases = [draw(1, out) for out in sizes[1:]]
+        phi = copies.function(activation)
+        nets = copies.Networks(weights, biases, scales, phi)
+        return copies.kernels(nets, four.float())
+
+    parts = [some() for _ in range(networks // at_once)]
+    return copies.Empirical(*map(torch.cat, zip(*parts, strict=True)))
+
+
+def limit_of(activation, depth, kind, times=1):
+    """By the recursion, with so many times the variance of the weights."""
+    changed = net_of_four | {"sigma_w2": times * net_of_four["sigma_w2"]}
+    both = ntk.fcn_kernel(four, depth=depth, activation=activation, **changed)
+    return getattr(both, kind)
+
+
+# %%
+generator = torch.Generator().manual_seed(0)
+one_layer = {
+    name: drawn_kernels(name, 1, 32, 20_000, generator)
+    for name in ("erf", "relu")
+}
+for (name, drawn), kind in product(one_layer.items(), ("nngp", "ntk")):
     check(
         f"ntk-{kind}",
-        mean_is(torch.tensor(one_layer[kind][k]).double()),
-        limit,
-        counterfeit=1.02 * limit,
-        says="two per cent larger",
+        mean_is([getattr(drawn, kind)]),
+        limit_of(name, 1, kind),
+        counterfeit=limit_of(name, 1, kind, times=1.02),
+        says="that of weights whose variance is two per cent larger",
         scope=f"the mean at width 32, one hidden layer, {name}",
     )
 
 # %%
-three_layers = live(
-    "kernel-width",
-    widths=(64, 128),
-    seeds=3000,
-    at_once=500,
-    activations=("erf",),
-)
-config = three_layers.config
-network = {"sigma_w2": config.sigma_w2, "sigma_b2": config.sigma_b2}
-x = width_inputs(config, "cpu").double()
-four_layers = ntk.fcn_kernel(x, depth=4, activation="erf", **network)
-steep_tanh = ntk.fcn_kernel(
-    x,
-    depth=config.depth,
-    activation=lambda z: torch.tanh(2 * z / np.pi**0.5),
-    **network,
-)
-
-# %%
-neighbours = {
-    "nngp": (four_layers.nngp, "one layer more"),
-    "ntk": (steep_tanh.ntk, "that of tanh, with the slope of erf"),
+three_layers = {
+    name: [drawn_kernels(name, 3, N, 30_000, generator) for N in (16, 32)]
+    for name in ("erf", "relu")
 }
-for kind, (neighbour, says) in neighbours.items():
+for (name, samples), kind in product(three_layers.items(), ("nngp", "ntk")):
     check(
         f"ntk-{kind}",
-        mean_is(torch.tensor(three_layers[kind][0]).double(), (-1, 2)),
-        torch.tensor(three_layers[f"{kind}_limit"][0]),
-        counterfeit=neighbour,
-        says=says,
-        scope="the mean of three layers, extrapolated in the width, erf",
+        mean_is([getattr(some, kind) for some in samples], (-1, 2)),
+        limit_of(name, 3, kind),
+        counterfeit=limit_of(name, 3, kind, times=1.02),
+        says="that of weights whose variance is two per cent larger",
+        scope=f"the mean of three layers, extrapolated in the width, {name}",
+    )
+
+# %%
+narrow = three_layers["relu"][0]
+for kind in ("nngp", "ntk"):
+    check(
+        f"ntk-{kind}",
+        mean_is([getattr(narrow, kind)], entries=diagonal),
+        limit_of("relu", 3, kind),
+        counterfeit=limit_of("relu", 3, kind, times=1.02),
+        says="that of weights whose variance is two per cent larger",
+        scope="the mean of three layers, the diagonal at width 16, relu",
     )
 
 # %% [markdown]
@@ -417,11 +454,11 @@ check(
 # :::{prf:proposition} The largest step
 # :label: ntk-divergence
 #
-# {status}`ntk-divergence` Under {prf:ref}`ntk-lazy`, gradient descent with step $\eta>0$ learns all labels if and only if $\eta<2/\lambda_{\max}$.
+# {status}`ntk-divergence` Under {prf:ref}`ntk-lazy`, gradient descent with step $\eta>0$ converges for all labels if and only if $\eta<2/\lambda_{\max}$.
 # :::
 #
 # :::{prf:proof}
-# The error along an eigenvector is $(1-\eta\lambda)^n$ times that at the start, and $|1-\eta\lambda|<1$ if and only if $0<\eta\lambda<2$. The largest eigenvalue decides.
+# After $t$ steps the error along an eigenvector is $(1-\eta\lambda)^t$ times that at the start. If $\lambda=0$, it stays; if $\lambda>0$, it converges if and only if $|1-\eta\lambda|<1$, which is $\eta\lambda<2$. The largest eigenvalue decides.
 # :::
 
 # %%
@@ -439,7 +476,7 @@ check(
 # %% [markdown]
 # The ratio of the two matters: with the largest stable step, the slowest eigenvector needs a number of steps in proportion to the *condition number* $\kappa=\lambda_{\max}/\lambda_{\min}$. So $\kappa$ measures **trainability**. And as $t\to\infty$ the outputs on new images are $P(\Theta)Y$ with the *mean predictor* $P(\Theta)=\Theta_{\mathrm{te,tr}}\Theta_{\mathrm{tr,tr}}^{-1}$. If $P(\Theta)Y$ does not depend on the new image, nothing has been learned about it. So $P(\Theta)Y$ measures **generalization**. The labels $Y$ are centred: their mean is 0.
 #
-# Real networks are not infinitely wide. We train some, on sixteen digits, and compare their outputs with the closed form. (Their training takes steps, so $(1-\eta\lambda)^n$ replaces $e^{-\eta\lambda t}$.) It needs a kernel: that of infinite width, or that of the network itself at its start.
+# Real networks are not infinitely wide. We train some, on sixteen digits, and compare their outputs with the closed form. (Their training takes steps, so $(1-\eta\lambda)^t$ replaces $e^{-\eta\lambda t}$.) It needs a kernel: that of infinite width, or that of the network itself at its start.
 
 # %%
 flows = live("gradient-flow")
@@ -552,7 +589,7 @@ figure("ntk-steps", fig)
 # :::{prf:lemma} The derivative of a dual map
 # :label: ntk-price
 #
-# {status}`ntk-price` $\frac{\partial T}{\partial k}=\dot T$, and at $k=0$, $T=\mathbb E\varphi(u)\,\mathbb E\varphi(v)$.
+# {status}`ntk-price` If $\varphi$ is continuous and piecewise smooth, and it and its derivatives grow at most like a power, then $\frac{\partial T}{\partial k}=\dot T$, and at $k=0$, $T=\mathbb E\varphi(u)\,\mathbb E\varphi(v)$.
 # :::
 #
 # :::{prf:proof}
@@ -681,7 +718,7 @@ check(
 # :::{prf:observation} Quadrature
 # :label: ntk-quadrature
 #
-# {status}`ntk-quadrature` A Hermite expansion of $\varphi$ by Gauss–Hermite quadrature gives $T$ and $\dot T$ for any smooth $\varphi$. For erf it agrees with the closed form to twelve digits; for tanh and GELU, doubling the order moves nothing beyond that.
+# {status}`ntk-quadrature` A Hermite expansion of a smooth $\varphi$ by Gauss–Hermite quadrature gives $T$ and $\dot T$. For erf the kernels agree with the closed form to twelve digits; for tanh and GELU at variance 1, doubling the order moves nothing beyond that.
 # :::
 
 # %%
@@ -692,18 +729,27 @@ exact_erf = ntk.fcn_kernel(eight, **deep_net, activation="erf").ntk
 
 def by_quadrature(function):
     found = ntk.fcn_kernel(eight, **deep_net, activation=function).ntk
-    error = float((found / exact_erf - 1).abs().max())
-    doubled = [float(ntk.quadrature_error(f, 1.0)) for f in (torch.tanh, gelu)]
-    error, n = worst([error, *doubled]), exact_erf.numel()
+    error, n = float((found / exact_erf - 1).abs().max()), exact_erf.numel()
     return measured(error, 0, atol=1e-12, n=n, seed=0, what="relative error")
 
 
+def doubled(terms):
+    """How far T and Ṫ move at twice as many terms, with at most so many."""
+    found = [
+        float(ntk.quadrature_error(f, 1.0, order=terms))
+        for f in (torch.tanh, gelu)
+    ]
+    what = "relative change"
+    return measured(worst(found), 0, atol=1e-12, n=2, seed=0, what=what)
+
+
+# %%
 check(
     "ntk-quadrature",
-    by_quadrature,
-    lambda z: torch.erf(z),
-    counterfeit=lambda z: torch.tanh(2 * z / np.pi**0.5),
-    says="tanh with the slope of erf is as good",
+    lambda both: each(lambda: by_quadrature(both[0]), lambda: doubled(both[1])),
+    (lambda z: torch.erf(z), 3072),
+    counterfeit=(lambda z: torch.tanh(2 * z / np.pi**0.5), 12),
+    says="tanh with the slope of erf is as good, and twelve terms do",
 )
 
 # %% [markdown]
@@ -712,7 +758,7 @@ check(
 # :::{prf:observation} Near inputs
 # :label: ntk-relu-angle
 #
-# {status}`ntk-relu-angle` For two inputs $10^{-7}$ apart and ten ReLU layers, the separation $\frac12(\Theta_{aa}+\Theta_{bb})-\Theta_{ab}$ of the library is right to six digits. By way of $\cos\theta$ it is off by {glue:text}`ntk-naive`.
+# {status}`ntk-relu-angle` For two inputs at an angle of $10^{-7}$ and ten ReLU layers, the separation $\frac12(\Theta_{aa}+\Theta_{bb})-\Theta_{ab}$ of the library is right to six digits. By way of $\cos\theta$ it is off by {glue:text}`ntk-naive`.
 # :::
 
 # %%
@@ -878,7 +924,7 @@ check(
 )
 
 # %% [markdown]
-# `phase` finds the fixed points of any activation by Newton's method, and names the phase.
+# `phase` finds the fixed points by Newton's method, and names the phase.
 
 # %%
 for sigma_w2 in (1.25, ntk.critical_sigma_w2(0.05), 1.5):
@@ -894,10 +940,14 @@ grid = ntk.phase(grid_w, grid_b)
 
 
 def border(critical):
-    below_one = (grid.c < 1).flatten().tolist()
-    beyond = (grid_w > critical(grid_b)).flatten().tolist()
-    cases = zip(below_one, beyond, strict=True)
-    return exhaustive(lambda case: case[0] == case[1], cases)
+    angle = torch.asin(2 * grid.q * grid.c / (1 + 2 * grid.q))
+    again = (2 / np.pi * grid_w * angle + grid_b) / grid.q  # C(c*)
+    fixed = (again - grid.c).abs() < 1e-12
+    below_one, beyond = grid.c < 1, grid_w > critical(grid_b)
+    cases = (x.flatten().tolist() for x in (fixed, below_one, beyond))
+    return exhaustive(
+        lambda case: case[0] and case[1] == case[2], zip(*cases, strict=True)
+    )
 
 
 check(
@@ -906,7 +956,7 @@ check(
     ntk.critical_sigma_w2,
     counterfeit=lambda sigma_b2: torch.full_like(sigma_b2, np.pi / 4),
     says="the border is at π/4 for all biases",
-    scope="on a grid of 60 × 25 points",
+    scope="a grid of 60 × 25 points",
 )
 
 
@@ -934,13 +984,13 @@ assert torch.allclose(along.xi_c[~chaos], along.xi_1[~chaos])
 fig, panels = plt.subplots(2, 1, figsize=(6.4, 7.2))
 draw_fixed_point(panels[0])
 for name, depth, color, dash in (
-    ("ξ_c", along.xi_c, "grey", "-"),
+    (r"$\xi_{c^*}$", along.xi_c, "grey", "-"),
     ("", along.xi_1, "blue", "--"),  # its end is not at the right
-    ("ξ_*", along.xi_star, "red", "-"),
+    (r"$\xi_*$", along.xi_star, "red", "-"),
 ):
     shown = torch.where((depth > 0) & (depth < 200), depth, torch.nan)
     panels[1].semilogy(fine, shown, dash, color=COLORS[color], label=name)
-panels[1].annotate("ξ₁", (0.75, 5.5), color=COLORS["blue"])
+panels[1].annotate(r"$\xi_1$", (0.75, 5.5), color=COLORS["blue"])
 panels[1].set_xlabel(r"$\sigma_w^2$")
 panels[1].set_ylabel(r"layers, at $\sigma_b^2=0.05$")
 label_lines(panels[1])
@@ -959,39 +1009,57 @@ figure("ntk-phases", fig)
 # :::{prf:proposition} Depth scales
 # :label: ntk-depth-scales
 #
-# {status}`ntk-depth-scales` Away from criticality $c^l-c^*$ decays like $\chi_{c^*}^l=e^{-l/\xi_{c^*}}$ with $\xi_{c^*}=-1/\log\chi_{c^*}$. In the ordered phase this is $\xi_1=-1/\log\chi_1$. In the chaotic phase the paper adds $\xi_*=-1/(\log\chi_{c^*}-\log\chi_1)$.
+# {status}`ntk-depth-scales` Away from criticality $c^l-c^*$ decays like $\chi_{c^*}^l=e^{-l/\xi_{c^*}}$ with $\xi_{c^*}=-1/\log\chi_{c^*}$. In the ordered phase this is $\xi_1=-1/\log\chi_1$. In the chaotic phase the paper adds $\xi_*=-1/(\log\chi_{c^*}-\log\chi_1)$, the scale on which $c^l-c^*$ decays beside $\chi_1^l$.
 # :::
 #
-# After a few multiples of $\xi_{c^*}$ the covariance has forgotten which two inputs it belongs to. The surprise of the paper is that training and generalization end at other depths: $\xi_1$ and $\xi_*$. At $(\sigma_w^2,\sigma_b^2)=(1.5,0.05)$ for example, $\xi_{c^*}$ is {glue:text}`ntk-xi-c`, and $\xi_*$ only {glue:text}`ntk-xi-star`.
+# :::{prf:proof}
+# Each layer multiplies $c^l-c^*$ by a slope of $C$ between $c^l$ and $c^*$. These slopes tend to $\chi_{c^*}<1$. So $c^l\to c^*$ exponentially, the slopes tend to $\chi_{c^*}$ exponentially, too, and their product is $\chi_{c^*}^l$ times a factor that converges.
+# :::
+#
+# After a few multiples of $\xi_{c^*}$ the covariance has forgotten which two inputs it belongs to. Training and generalization end at depths of their own: training in the ordered phase, at a multiple of $\xi_1$; generalization in the chaotic phase, at a multiple of $\xi_*$, which is less than $\xi_{c^*}$. At $(\sigma_w^2,\sigma_b^2)=(1.5,0.05)$ for example, $\xi_{c^*}$ is {glue:text}`ntk-xi-c`, and $\xi_*$ only {glue:text}`ntk-xi-star`.
 
 # %%
-THREE = {"ordered": 1.25, "chaotic": 1.5}  # σ_w² at σ_b² = 0.05
+TWO = {"ordered": 1.25, "chaotic": 1.5}  # σ_w² at σ_b² = 0.05
 paths = {
     name: ntk.trajectory(300, sigma_w2=w, sigma_b2=0.05)
-    for name, w in THREE.items()
+    for name, w in TWO.items()
 }
-fixed = {name: ntk.phase(w, 0.05) for name, w in THREE.items()}
+fixed = {name: ntk.phase(w, 0.05) for name, w in TWO.items()}
+
+# %%
+away = {name: paths[name].gap - (1 - fixed[name].c) for name in TWO}
+shrinking = {
+    "ξ_1": away["ordered"],
+    "ξ_c": away["chaotic"],
+    "ξ_*": away["chaotic"] / paths["chaotic"].p_aa,  # which grows like χ₁^l
+}
 
 
-def decays_by(factor):
-    errors = []
-    for name, path in paths.items():
-        gap = path.gap - (1 - fixed[name].c)
-        errors.append(float(gap[201] / gap[200] / factor(fixed[name]) - 1))
+def shrink_over(scales):
+    """Do these sequences lose a factor e in so many layers?"""
+    errors = [
+        float(some[281] / some[280] * np.exp(1 / scales[name]) - 1)
+        for name, some in shrinking.items()
+    ]
+    error, n = worst(map(abs, errors)), len(errors)
     what = "relative error of the factor a layer"
-    return measured(
-        worst(map(abs, errors)), 0, atol=1e-4, n=2, seed=0, what=what
-    )
+    return measured(error, 0, atol=1e-4, n=n, seed=0, what=what)
 
 
 # %%
+chaotic = fixed["chaotic"]
+in_layers = {
+    "ξ_1": fixed["ordered"].xi_1,
+    "ξ_c": chaotic.xi_c,
+    "ξ_*": chaotic.xi_star,
+}
 check(
     "ntk-depth-scales",
-    decays_by,
-    lambda at: at.chi_c,
-    counterfeit=lambda at: at.chi_1,
-    says="χ₁ decides in both phases",
-    scope="ξ_c and, in the ordered phase, ξ₁",
+    shrink_over,
+    in_layers,
+    counterfeit=in_layers | {"ξ_*": chaotic.xi_c},
+    says="generalization ends with the signal",
+    scope="one network in either phase",
 )
 glue("ntk-xi-c", round(fixed["chaotic"].xi_c, 1))
 glue("ntk-xi-star", round(fixed["chaotic"].xi_star, 1))
@@ -1019,8 +1087,13 @@ def diagonal_recursion(shift):
     def p(depth):
         return q * (1 - chi ** (depth + shift)) / (1 - chi)
 
-    step = Chain(p(L + 1)).eq(q + chi * p(L), "one layer")
-    return together(step.evidence(), identities([(p(0), q)]))
+    def critical(depth):
+        return q * (depth + shift)
+
+    step = Chain(p(L + 1)).eq(q + chi * p(L), "one layer").evidence()
+    straight = Chain(critical(L + 1)).eq(q + critical(L), "χ₁ = 1").evidence()
+    starts = identities([(p(0), q), (critical(0), q)])
+    return together(step, straight, starts)
 
 
 check(
@@ -1063,7 +1136,7 @@ check(
 
 
 # %% [markdown]
-# So the tangent kernel forgets more slowly than the covariance, by a factor $l$, and the factor in front can be given. The limit $\zeta_{ab}=\lim_l e_{ab}^l\chi^{-l}$ exists (its factors $C(c)-c^*$ over $\chi(c-c^*)$ converge exponentially to 1). Up to its sign it is the *Koenigs function* of $C$: the coordinate in which $C$ is a multiplication.
+# So the tangent kernel forgets more slowly than the covariance, by a factor $l$, and the factor in front can be given. The limit $\zeta_{ab}=\lim_l e_{ab}^l\chi^{-l}$ exists, by the proof of {prf:ref}`ntk-depth-scales`. Up to its sign it is the *Koenigs function* of $C$: the coordinate in which $C$ is a multiplication.
 #
 # :::{prf:theorem} Both limits, with constants (companion)
 # :label: ntk-limits
@@ -1074,7 +1147,7 @@ check(
 # :::
 #
 # :::{prf:proof}
-# Let $\delta^l=\chi^l\eta^l$. The exact recursion is $\eta^{l+1}=\eta^l+(q^*e^{l+1}+(C'(c^*+e^l)-C'(c^*))(p^*_{ab}+\delta^l))\chi^{-(l+1)}$. With $e^l=\zeta\chi^l(1+O(\chi^l))$ the right side is $\eta^l+g\zeta+O((1+l)\chi^l)$. So $\eta^l=l\,g\,\zeta+O(1)$.
+# Let $\delta^l=\chi^l\eta^l$. The exact recursion is $\eta^{l+1}=\eta^l+(q^*e^{l+1}+(C'(c^*+e^l)-C'(c^*))(p^*_{ab}+\delta^l))\chi^{-(l+1)}$. With $e^l=\zeta\chi^l(1+O(\chi^l))$ the right side is $\eta^l(1+O(\chi^l))+g\zeta+O(\chi^l)$. So $\eta^l$ grows at most like $l$, the terms $\eta^l\,O(\chi^l)$ have a finite sum, and $\eta^l=l\,g\,\zeta+O(1)$.
 # :::
 #
 # The proof says that $\chi^{-l}\delta^l$ grows by $g\zeta$ a layer, up to something exponentially small. This is how we measure the constant: at 50 digits, since $\delta^l$ itself is far below what a double can see.
@@ -1119,7 +1192,7 @@ for phase in ("ordered", "chaotic"):
 # :::{prf:lemma} Two eigenvalues
 # :label: ntk-two-eigenvalues
 #
-# {status}`ntk-two-eigenvalues` For $m$ inputs, $aI+b\mathbf 1\mathbf 1^\top$ has the eigenvalue $\lambda_{\max}=a+mb$ on $\mathbf 1$, and $\lambda_{\mathrm{bulk}}=a$ on the $m-1$ dimensions of vectors of sum 0. So $\kappa=1+mb/a$. The inverse is $\frac1aI-\frac b{a(a+mb)}\mathbf 1\mathbf 1^\top$, and for a constant test row $P=\frac{b}{a+mb}\mathbf 1^\top$.
+# {status}`ntk-two-eigenvalues` For $m$ inputs and $a,b>0$, $aI+b\mathbf 1\mathbf 1^\top$ has the eigenvalue $\lambda_{\max}=a+mb$ on $\mathbf 1$, and $\lambda_{\mathrm{bulk}}=a$ on the $m-1$ dimensions of vectors of sum 0. So $\kappa=1+mb/a$. The inverse is $\frac1aI-\frac b{a(a+mb)}\mathbf 1\mathbf 1^\top$, and for the test row $b\mathbf 1^\top$, $P=\frac{b}{a+mb}\mathbf 1^\top$.
 # :::
 #
 # Let $J=\mathbf 1\mathbf 1^\top$. All that is needed is $J^2=mJ$: SymPy computes with polynomials in $J$ modulo this relation, so $m$ may stay a symbol.
@@ -1156,7 +1229,7 @@ check(
 )
 
 # %% [markdown]
-# Here is the whole paper in one line: *the spectrum is decided by $a$ and $b$, the predictor by how the entries differ from a constant*. In the ordered phase $a\to0$ and $\kappa$ explodes: no training. In the chaotic phase $a$ grows and $b$ does not, so $\kappa\to1$, training is easy, and a test row is small beside $a$: no generalization.
+# Here is the whole chapter in one line: *the spectrum is decided by $a$ and $b$, the predictor by how the entries differ from a constant*. In the ordered phase $a\to0$ and $\kappa$ explodes: no training. In the chaotic phase $a$ grows and $b$ does not, so $\kappa\to1$, training is easy, and a test row is small beside $a$: no generalization.
 #
 # ## The critical line
 #
@@ -1165,7 +1238,7 @@ check(
 # :::{prf:lemma} Correlations at criticality
 # :label: ntk-critical-decay
 #
-# {status}`ntk-critical-decay` Let $\chi_1=1$, $u=C''(1)>0$ and $v=C'''(1)$. Then
+# {status}`ntk-critical-decay` Let $\chi_1=1$, and let $C$ be smooth at 1, with $u=C''(1)>0$ and $v=C'''(1)$. If $c^l\to1$ and $c^0<1$, then
 #
 # $$\frac1{1-c^l}=\frac u2\,l+\Bigl(\frac u2-\frac v{3u}\Bigr)\log l+O(1) .$$
 #
@@ -1224,7 +1297,11 @@ check(
 # :::{prf:theorem} The critical recursion, solved
 # :label: ntk-critical-exact
 #
-# {status}`ntk-critical-exact` With $\chi=1-\frac rl$ exactly, the recursion $p^{l+1}=q^*+\chi\,p^l$ has the solution $p^l=\frac{q^*l}{r+1}$. For smooth activations $r=2$, and so $p_{ab}\simeq\frac{q^*l}3$, a third of the diagonal. For ReLU $r=3$, and $p_{ab}$ is a quarter of it.
+# {status}`ntk-critical-exact` With $\chi=1-\frac rl$ exactly, the recursion $p^{l+1}=q^*+\chi\,p^l$ has the solution $p^l=\frac{q^*l}{r+1}$. For smooth activations $r=2$, and so $p_{ab}\simeq\frac{q^*l}3$, a third of the diagonal. For ReLU $r=3$ (see {prf:ref}`ntk-logs`), and $p_{ab}$ is a quarter of it.
+# :::
+#
+# :::{prf:proof}
+# Insert it. Every other solution has the same leading term: the difference of two solutions is multiplied by $1-\frac rl$ in each layer, and so it decays like $l^{-r}$.
 # :::
 
 # %%
@@ -1249,7 +1326,7 @@ check(
 )
 
 # %% [markdown]
-# With $a=q^*l-\frac{q^*l}{r+1}$ and $b=\frac{q^*l}{r+1}$, {prf:ref}`ntk-two-eigenvalues` gives $\kappa\to1+\frac mr$: a constant, at every depth! For erf this is $\frac{m+2}2$. But how fast?
+# With $a=q^*l-\frac{q^*l}{r+1}$ and $b=\frac{q^*l}{r+1}$, {prf:ref}`ntk-two-eigenvalues` gives $\kappa\to1+\frac mr$: on the critical line depth does not spoil the condition number. For erf the limit is $\frac{m+2}2$, for ReLU $\frac{m+3}3$. How fast is it reached?
 #
 # :::{prf:theorem} The logarithms (companion)
 # :label: ntk-logs
@@ -1351,28 +1428,41 @@ def excess(path, r):
 
 
 # %%
-def matches(found, tolerance):
+def one_by_one(found, what, rtol=0.01):
+    """Numbers beside predictions: each of them must refuse a counterfeit."""
+
+    def one(x, y):
+        some = {"rtol": rtol, "n": 1, "seed": 0, "what": what}
+        return lambda: measured(float(x), float(y), **some)
+
     def verify(expected):
-        error = float((found / expected - 1).abs().max())
-        what = "relative error of the coefficient of log l"
-        return measured(
-            error, 0, atol=tolerance, n=len(found), seed=0, what=what
-        )
+        pairs = zip(found, expected, strict=True)
+        return each(*(one(*pair) for pair in pairs))
 
     return verify
 
 
 # %%
+layers = torch.arange(4001)[:, None]
+of_time = log_coefficient(1 / smooth.gap - bends / 2 * layers)
+check(
+    "ntk-critical-decay",
+    one_by_one(of_time, "coefficient of log l in 1/(1 − c)"),
+    -(bends / 2 + 1 / 3),  # u/2 − v/(3u), with v = u + 3u²
+    counterfeit=bends / 2,
+    says="u/2: the third derivative does not matter",
+    scope="the logarithm, three erf networks",
+)
 check(
     "ntk-critical-log-erf",
-    matches(log_coefficient(excess(smooth, 2)), 0.01),
+    one_by_one(log_coefficient(excess(smooth, 2)), "coefficient of log l"),
     -(1 / 3 + 2 / (9 * bends)),
     counterfeit=torch.full_like(bends, -1 / 3),
     says="the coefficient is −1/3 for every q*",
 )
 check(
     "ntk-critical-log-relu",
-    matches(log_coefficient(excess(rough, 3)), 0.01),
+    one_by_one(log_coefficient(excess(rough, 3)), "coefficient of log l"),
     torch.tensor([3 / 8]),
     counterfeit=torch.tensor([1 / 4]),
     says="1/4 in place of 3/8",
@@ -1398,7 +1488,7 @@ of_kappa = torch.cat(
 # %%
 check(
     "ntk-critical-residual",
-    matches(of_kappa, 0.01),
+    one_by_one(of_kappa, "coefficient of log l in κ l"),
     torch.cat(
         [-inputs * (3 / 4 + 1 / (2 * bends)), torch.tensor([2 * inputs / 3])]
     ),
@@ -1425,9 +1515,8 @@ check(
 
 # %%
 layers_deep = 4000
-worse = torch.cat(
-    [inputs / smooth.gap[layers_deep], inputs / rough.gap[layers_deep][None]]
-)
+gaps = torch.cat([smooth.gap[layers_deep], rough.gap[layers_deep][None]])
+worse = 1 + inputs * (1 - gaps) / gaps
 expected_kappa = torch.cat(
     [
         inputs * bends * layers_deep / 2,
@@ -1435,20 +1524,12 @@ expected_kappa = torch.cat(
     ]
 )
 
-
-def diverges(factor):
-    error = float((worse / (factor * expected_kappa) - 1).abs().max())
-    return measured(
-        error, 0, atol=0.02, n=4, seed=0, what="relative error of κ_K"
-    )
-
-
 # %%
 check(
     "ntk-nngp-conditioning",
-    diverges,
-    1,
-    counterfeit=2,
+    one_by_one(worse, "κ_K", rtol=0.02),
+    expected_kappa,
+    counterfeit=2 * expected_kappa,
     says="twice as large",
     scope="depth 4000, three erf networks and ReLU",
 )
@@ -1456,13 +1537,13 @@ check(
 # %% [markdown]
 # ## Table 1, cell by cell
 #
-# The paper's main table gives, as we remember it, for three phases and three architectures, the leading behaviour of $\lambda_{\max}$, $\lambda_{\mathrm{bulk}}$, $\kappa$ and $P(\Theta)Y$. The architectures are fully connected networks (FCN), convolutional networks whose read-out sees every position (CNN-F), and convolutional networks with global average pooling (CNN-P). We state every cell with its constant. Convolutions come {ref}`below <ntk-convolutions>`; for now it is enough that a CNN keeps an entry for each pair of positions, and that after many layers CNN-F averages over the equal ones and CNN-P over all $d^2$ of them.
+# The paper's main table gives, as we remember it, for three phases and three architectures, the leading behaviour of $\lambda_{\max}$, $\lambda_{\mathrm{bulk}}$, $\kappa$ and $P(\Theta)Y$. The architectures are fully connected networks (FCN), convolutional networks whose read-out sees every position (CNN-F), and convolutional networks with global average pooling (CNN-P). We state every cell with its constant. Convolutions come {ref}`below <ntk-convolutions>`; for now it is enough that a CNN with $d$ positions keeps an entry for each pair of positions, and that after the last layer CNN-F averages over the $d$ pairs of equal positions, and CNN-P over all $d^2$ pairs.
 #
 # Some constants belong to the data, and theory can still say which ones. Each pair of inputs $a,b$ (and positions) has one number that survives the depth:
 #
 # - ordered: $\zeta_{ab}=\lim\chi_1^{-l}(1-c_{ab}^l)$. The matrix $Z$ holds their averages over positions, $z_*$ those of the test input. $g=q^*+C''(1)p^*/\chi_1$.
 # - critical: $s_{ab}=\lim\bigl(\frac2{u(1-c_{ab}^l)}-\frac2{u(1-c^l)}\bigr)$, where $c^l$ starts at some fixed correlation. It counts by how many layers the pair is ahead. $S$ and $s_*$ as before, with zeros where a position of an input meets itself.
-# - chaotic: $\zeta_{ab}=\lim\chi_{c^*}^{-l}(c_{ab}^l-c^*)$, and $g=q^*+C''(c^*)p^*_{ab}/\chi_{c^*}$.
+# - chaotic: $\zeta_{ab}=\lim\chi_{c^*}^{-l}(c_{ab}^l-c^*)$, and $\zeta_*$ holds the averages for the test input. $g=q^*+C''(c^*)p^*_{ab}/\chi_{c^*}$.
 #
 # :::{prf:theorem} Table 1 with constants (companion)
 # :label: ntk-table
@@ -1470,7 +1551,7 @@ check(
 # Let the labels have mean zero. The cells of {numref}`table-ntk-ordered`, {numref}`table-ntk-critical` and {numref}`table-ntk-chaotic` hold.
 # :::
 #
-# :::{table} Ordered phase. $\mu$ is the least eigenvalue of $-Z$ on vectors of sum 0.
+# :::{table} Ordered phase. $\mu$, the least eigenvalue of $-Z$ on vectors of sum 0, is taken to be positive.
 # :name: table-ntk-ordered
 #
 # | quantity | FCN | CNN-F | CNN-P |
@@ -1504,26 +1585,48 @@ check(
 # :::
 #
 # :::{prf:proof}
+# *Convolution.* Along each diagonal of positions the entries become equal, exponentially faster than they approach their limit ({prf:ref}`ntk-circulant` below). From then on each offset follows the recursion of an FCN, and all that is left of the positions is in the averages.
+#
 # *Pooling.* The pooled diagonal is the mean over $d$ pairs of equal positions and $d(d-1)$ others, so $a$ is $\frac1d$ of $p_{aa}-p_{ab}$, up to the data's constants. All else is first-order perturbation of {prf:ref}`ntk-two-eigenvalues`.
 #
-# *Ordered.* By {prf:ref}`ntk-limits`, $\Theta=p^*\mathbf 1\mathbf 1^\top-l\chi_1^lg\,Z$ up to $O(\chi_1^l)$. The top eigenvalue moves by $-\mathbf 1^\top Z\mathbf 1/m$ times the factor, the trace by $-\operatorname{tr}Z$, and the others are eigenvalues of $-Z$ on $\mathbf 1^\perp$. $P(\Theta)Y$ is {prf:ref}`ntk-kriging` below.
+# *Ordered.* By {prf:ref}`ntk-limits`, $\Theta=p^*\mathbf 1\mathbf 1^\top-l\chi_1^lg\,Z$ up to $O(\chi_1^l)$. The top eigenvalue moves by $-\mathbf 1^\top Z\mathbf 1/m$ times the factor, the trace by $-\operatorname{tr}Z$, and the others are eigenvalues of $-Z$ on $\mathbf 1^\perp$. $P(\Theta)Y$ is {prf:ref}`ntk-kriging` below, with $\epsilon=l\chi_1^lg$ and a $Z$ that is off by $O(\frac1l)$: the limit is continuous in $Z$.
 #
 # *Critical.* A pair that is ahead by $s_{ab}$ layers has $\chi=1-\frac2{l+s_{ab}}$ up to common terms, and then $p_{ab}=\frac{q^*}3(l+s_{ab})$, by {prf:ref}`ntk-critical-exact`. So $\Theta=a I+b\mathbf 1\mathbf 1^\top+\frac{q^*}3S$ with $a=\frac{2q^*l}{3d}$ and $b=\frac{q^*l}3$, up to multiples of $I$ and $\mathbf 1\mathbf 1^\top$ of order $\log l$. To first order in $S$ and with $\Theta_0=aI+b\mathbf 1\mathbf 1^\top$, $\Theta^{-1}Y=\frac1aY-\frac{q^*}{3a}\Theta_0^{-1}SY$, whence $\mathbf 1^\top\Theta^{-1}Y=-\frac{q^*}{3a(a+mb)}\mathbf 1^\top SY$. Multiply by the test row $b\mathbf 1^\top+\frac{q^*}3s_*^\top$.
 #
-# *Chaotic.* $a=\frac1d\,q^*\chi_1^{l+1}/(\chi_1-1)$ dominates everything, and $P(\Theta)Y\simeq\frac1a\sum_b(p_{*b}-p^*_{ab})Y_b$.
+# *Chaotic.* $a=\frac1d\,q^*\chi_1^{l+1}/(\chi_1-1)$ dominates everything, and $b\to p^*_{ab}$: so $\lambda_{\max}$ and $\lambda_{\mathrm{bulk}}$ are $a$ to leading order, and $\kappa-1\simeq\frac{mb}a$. Since $Y$ has mean zero, $P(\Theta)Y\simeq\frac1a\sum_b(p_{*b}-p^*_{ab})Y_b$, with $p_{*b}-p^*_{ab}\simeq l\chi_{c^*}^l\,g\,\zeta_{*b}$ by {prf:ref}`ntk-limits`.
 # :::
 #
-# We measure every cell on three training images and a test image with four positions, at 50 digits, and compare with the constant. Sequences that grow affinely in $l$ are compared by their slopes. The same comparison must refuse a neighbour: for CNN-P the cell of CNN-F; for the others the gain $q^*$ in place of $g$, the decay of ReLU, an exponent shifted by a layer, or kriging without its constraint.
+# We measure every cell, at 50 digits, on three training images and a test image with four positions. At criticality and in the ordered phase the next terms are smaller by no more than a factor of $l$, up to logarithms. So we do not compare leading terms, but what isolates their constants.
+#
+# - Ordered: over $\chi_1^l$ the eigenvalues are affine in $l$, and we take their gain from one layer to the next. $\kappa l\chi_1^l$ and $P(\Theta)Y$ miss their limits by a multiple of $\frac1l$, and two depths cancel it.
+# - Critical: let $f$ be one of $\lambda_{\max}$, $\lambda_{\mathrm{bulk}}$, $l\kappa$ and $l^2P(\Theta)Y$. It is a multiple of $l$, plus a multiple of $\log l$, plus a constant. The last two drop out of $f(4l)-2f(2l)+f(l)$, and $l$ times the constant remains.
+# - Chaotic: the corrections are exponentially small, and one depth is enough. $P(\Theta)Y$, which has the factor $l$, is measured by its gain in a layer.
+#
+# The next cell names for each comparison the depths and the relative tolerance. Each cell of the table has to refuse all its neighbours, too, one by one: the gain $q^*$ in place of $g$, kriging without its constraint, the decay of ReLU, or an exponent shifted by a layer; and, in the column of one convolutional network, the formula of the other.
 
 # %%
-TOLERANCE = {"ordered": 3e-3, "critical": 1e-2, "chaotic": 1e-5}
-NEIGHBOURS = {
-    ("ordered", "P(Theta)Y"): ({"kriging": "simple"}, "simple kriging"),
-    ("chaotic", "P(Theta)Y"): ({"gain": deep.regime("chaotic").q}, "g = q*"),
-    "ordered": ({"gain": deep.regime("ordered").q}, "g = q*"),
-    "critical": ({"r": 3}, "the decay of ReLU"),
-    "chaotic": ({"layers": 0}, "one layer less in the exponent"),
+COMPARED = {  # what is compared, at which depths, and the relative tolerance
+    "ordered": {
+        "lambda_max": ("(mp* − λ_max)/χ₁^l, from depth 100 to 101", 1e-4),
+        "lambda_bulk": ("mean λ_bulk/χ₁^l, from depth 100 to 101", 1e-4),
+        "kappa": ("κ l χ₁^l, from depths 100 and 200", 3e-3),
+        "P(Theta)Y": ("P(Θ)Y, from depths 100 and 200", 1e-3),
+    },
+    "critical": {
+        "lambda_max": ("λ_max/l, from depths 100, 200 and 400", 1e-3),
+        "lambda_bulk": ("mean λ_bulk/l, from depths 100, 200 and 400", 1e-3),
+        "kappa": ("κ, from depths 100, 200 and 400", 1e-3),
+        "P(Theta)Y": ("l P(Θ)Y, from depths 100, 200 and 400", 1e-2),
+    },
+    "chaotic": {
+        "lambda_max": ("λ_max at depth 100", 1e-9),
+        "lambda_bulk": ("mean λ_bulk at depth 100", 1e-9),
+        "kappa": ("κ − 1 at depth 100", 1e-5),
+        "P(Theta)Y": ("P(Θ)Y (χ₁/χ_c)^l, from depth 100 to 101", 1e-5),
+    },
 }
+named = {"ordered": (100, 200), "critical": (100, 200, 400)}
+assert named | {"chaotic": (100,)} == deep.DEPTHS
 SLUGS = {
     "lambda_max": "lambda-max",
     "lambda_bulk": "lambda-bulk",
@@ -1533,33 +1636,49 @@ SLUGS = {
 
 
 # %%
-def cell(phase, architecture, quantity):
-    def verify(altered):
-        pairs = table.cell(phase, architecture, quantity, **altered)
-        error = worst(float(abs(x / y - 1)) for x, y in pairs)
-        tolerance, what = TOLERANCE[phase], "relative error of the constant"
-        return measured(
-            error, 0, atol=tolerance, n=len(pairs), seed=0, what=what
-        )
+def neighbours(phase, quantity, architecture):
+    """False cells near a true one: their words, and how they alter it."""
+    predictor, at = quantity == "P(Theta)Y", deep.regime(phase)
+    gain = {"g = q*": {"gain": at.q}}
+    shifted = {"one layer less in the exponent": {"layers": 0}}
+    simple = {"simple kriging": {"kriging": "simple"}}
+    false = {
+        "ordered": simple if predictor else gain,
+        "critical": {"the decay of ReLU": {"r": 3}},
+        "chaotic": shifted | gain if predictor else shifted,
+    }[phase]
+    flipped = {
+        "CNN-F": {"the cell of CNN-P": {"pooled": True}},
+        "CNN-P": {"the cell of CNN-F": {"pooled": False}},
+    }
+    return false | flipped.get(architecture, {})
 
-    return verify
+
+# %%
+def cell(phase, quantity, architecture):
+    """Verifies alterations of a cell, all of which must stand or fall."""
+    what, rtol = COMPARED[phase][quantity]
+
+    def one(altered):
+        # The ordered λ_max has one pair more, λ_max and mp*: this implies it.
+        *_, pair = table.cell(phase, architecture, quantity, **altered)
+        some = {"rtol": rtol, "n": 1, "seed": 0, "what": what}
+        return lambda: measured(*map(float, pair), **some)
+
+    return lambda alterations: each(*map(one, alterations))
 
 
 # %% tags=["hide-output"]
 for phase, quantity, architecture in product(
     deep.DEPTHS, table.QUANTITIES, table.ARCHITECTURES
 ):
-    special = NEIGHBOURS.get((phase, quantity), NEIGHBOURS[phase])
-    pooled = architecture == "CNN-P"
-    altered, says = (
-        ({"pooled": False}, "as without pooling") if pooled else special
-    )
+    false = neighbours(phase, quantity, architecture)
     check(
         f"ntk-t1-{phase}-{SLUGS[quantity]}-{architecture.lower()}",
-        cell(phase, architecture, quantity),
-        {},
-        counterfeit=altered,
-        says=says,
+        cell(phase, quantity, architecture),
+        [{}],
+        counterfeit=false.values(),
+        says="; ".join(false),
     )
 
 
@@ -1584,7 +1703,7 @@ for phase, quantity, architecture in product(
 # With $A=-Z$, $B=-z$ the weights $w=\Theta^{-1}(p^*\mathbf 1+\epsilon B)$ satisfy $\epsilon Aw=p^*(1-\mathbf 1^\top w)\mathbf 1+\epsilon B$. So $w=A^{-1}B+\nu A^{-1}\mathbf 1$ with $\nu=\frac{p^*}\epsilon(1-\mathbf 1^\top w)$. Sum the entries: $1-\frac\epsilon{p^*}\nu=\mathbf 1^\top A^{-1}B+\nu\,\mathbf 1^\top A^{-1}\mathbf 1$, which gives $\nu=\bigl(1-\mathbf 1^\top A^{-1}B\bigr)\big/\bigl(\mathbf 1^\top A^{-1}\mathbf 1+\frac\epsilon{p^*}\bigr)$. Let $\epsilon\to0$.
 # :::
 #
-# For three training inputs the last formula is an identity between rational functions.
+# For three training inputs the weights with this $\nu$ solve the system as an identity between rational functions.
 
 # %%
 def kriging_weights(share):
@@ -1637,12 +1756,12 @@ limit = float(curves.kriging_weights(shape[:5, :5], shape[5, :5]) @ values)
 # %%
 ours = {
     n: predicted(field.p_gap[n], float(field.p_aa[n, 0, 0]))
-    for n in (50, 800, 1600)
+    for n in (800, 1600)
 }
-covariances = {n: predicted(field.gap[n], 1.0) for n in (50, 51)}
+covariances = {n: predicted(field.gap[n], 1.0) for n in (200, 201)}
 glue("ntk-kriging-limit", round(limit, 3))
 glue("ntk-kriging-1600", round(ours[1600], 3))
-glue("ntk-kriging-nngp-50", round(covariances[50], 3))
+glue("ntk-kriging-nngp-200", round(covariances[200], 3))
 
 
 def extrapolated(target):
@@ -1667,9 +1786,9 @@ at = fixed["ordered"]
 
 
 def error_a_layer(factor):
-    found = (covariances[51] - limit) / (covariances[50] - limit)
+    found = (covariances[201] - limit) / (covariances[200] - limit)
     return measured(
-        found, factor, rtol=0.01, n=1, seed=0, what="factor a layer"
+        found, factor, rtol=1e-3, n=1, seed=0, what="factor a layer"
     )
 
 
@@ -1678,7 +1797,7 @@ check(
     "ntk-kriging-nngp",
     error_a_layer,
     at.chi_1,
-    counterfeit=50 / 51,
+    counterfeit=200 / 201,
     says="its error decays like 1/l, too",
     scope="the covariance",
 )
@@ -1696,7 +1815,7 @@ check(
 
 
 # %% [markdown]
-# The limit is {glue:text}`ntk-kriging-limit`. After 50 layers the covariance predicts {glue:text}`ntk-kriging-nngp-50` {status}`ntk-kriging-nngp`; after 1600 layers the tangent kernel is still at {glue:text}`ntk-kriging-1600`. The resonance is to blame: $\Theta$ is $l\chi_1^lg\,Z$ plus something of the order $\chi_1^l$, so its error is of the order $\frac1l$, while $K$ has no factor $l$.
+# The limit is {glue:text}`ntk-kriging-limit`. After 200 layers the covariance predicts {glue:text}`ntk-kriging-nngp-200` {status}`ntk-kriging-nngp`; after 1600 layers the tangent kernel is still at {glue:text}`ntk-kriging-1600`. The resonance is to blame: $\Theta$ is $l\chi_1^lg\,Z$ plus something of the order $\chi_1^l$, so its error is of the order $\frac1l$, while $K$ has no factor $l$.
 #
 # ### Chaotic: the mean is special
 #
@@ -1712,47 +1831,36 @@ check(
 
 # %%
 def decay(labels):
-    """Factor from one layer to the next, of P(Θ)Y over its power of l."""
+    """Factor of P(Θ)Y from depth 100 to depth 101."""
     networks = table.Sequence("chaotic", "FCN")
-    first = networks.depths[0]
     with mp.workdps(deep.DIGITS):
         sizes = []
-        for depth in (first, first + 1):
+        for depth in (100, 101):
             train, test = networks.matrices(depth)
             sizes.append(mp.fdot(test, mp.lu_solve(train, mp.matrix(labels))))
-        return float(sizes[1] / sizes[0])
+        return sizes[1] / sizes[0]
 
 
 # %%
-def two_rates(of_constant):
-    at = deep.regime("chaotic")
-    rates = of_constant(at), float(at.chi_c / at.chi_1)
-    errors = [
-        decay(y) / float(r) - 1
-        for y, r in zip(((1, 1, 1), (2, -3, 1)), rates, strict=True)
-    ]
-    what = "relative error of the factor a layer"
-    return measured(
-        worst(map(abs, errors)), 0, atol=0.02, n=2, seed=0, what=what
-    )
-
-
-# %%
+at = deep.regime("chaotic")
+one_more = mp.mpf(101) / 100  # what a factor l gains
 check(
     "ntk-label-mean",
-    two_rates,
-    lambda at: 1 / at.chi_1,
-    counterfeit=lambda at: at.chi_c / at.chi_1,
-    says="constant labels decay like the others",
+    one_by_one(
+        [decay((2, -3, 1)), decay((1, 1, 1))], "factor a layer", rtol=2e-3
+    ),
+    [one_more * at.chi_c / at.chi_1, 1 / at.chi_1],
+    counterfeit=[at.chi_c / at.chi_1, one_more * at.chi_c / at.chi_1],
+    says="no factor l; constant labels decay like the others",
 )
 
 # %% [markdown]
-# This has a consequence that surprised us. The *class* that a network predicts is the largest of ten outputs, and does not change when all of them shrink alike. So the accuracy ends where something else is larger than $P(\Theta)Y$, and it matters what.
+# This has a consequence for the accuracy. The *class* that a network predicts is the largest of ten outputs, and does not change when all of them shrink alike. So the accuracy ends where something else is larger than $P(\Theta)Y$, and it matters what.
 #
 # :::{prf:observation} What ends the accuracy (companion)
 # :label: ntk-competitors
 #
-# {status}`ntk-competitors` Deep in the chaotic phase, on digits: for the mean of all networks and labels of mean zero, nothing competes, and the accuracy stays, until rounding ends it. A mean of the labels competes: the ratio is $l\chi_{c^*}^l$, and accuracy ends at a few $\xi_{c^*}$. The random start of a single network competes: the ratio is $l(\chi_{c^*}/\chi_1)^l$, and accuracy ends at a few $\xi_*$.
+# {status}`ntk-competitors` Deep in the chaotic phase, on digits: for the mean of all networks and labels of mean zero, nothing competes, and the accuracy stays. A mean of the labels competes: the ratio is $l\chi_{c^*}^l$, and accuracy ends at a few $\xi_{c^*}$. The random start of a single network competes: the ratio is $l(\chi_{c^*}/\chi_1)^l$, and accuracy ends at a few $\xi_*$.
 # :::
 
 # %%
@@ -1773,32 +1881,35 @@ ends = {
 
 # %%
 def half_life(name):
-    """The depth at which half of the accuracy above chance is gone."""
+    """The depth at which half of the accuracy above chance is gone, or inf."""
     above = (ends[name] - 0.1) / (ends[name][0] - 0.1)
-    return next(
-        (d for d, share in zip(long, above, strict=True) if share < 0.5),
-        long[-1] + 1,
-    )
+    lost = (d for d, share in zip(long, above, strict=True) if share < 0.5)
+    return next(lost, np.inf)
 
 
 # %%
-def in_units_of(scales):
-    lasts = [
-        half_life(name) / scale
-        for name, scale in zip(cases, scales, strict=True)
-    ]
-    found = ", ".join(f"{last:.1f}" for last in lasts)
-    holds = lasts[0] > 9 and all(1 <= last <= 4 for last in lasts[1:])
-    return observed(holds, f"they end at {found} scales", n=200, seed=0)
+def ends_between(depths):
+    """Each of the three between two depths."""
+
+    def one(name, between):
+        depth, (low, high) = half_life(name), between
+        words = f"{name}: half of it is gone at depth {depth}"
+        return lambda: observed(low <= depth <= high, words, n=200, seed=0)
+
+    pairs = zip(cases, depths, strict=True)
+    return each(*(one(*pair) for pair in pairs))
 
 
 # %%
+never = long[-1], np.inf  # not in the depths that we look at
+few_c, few_star = ((x, 4 * x) for x in (at.xi_c, at.xi_star))
 check(
     "ntk-competitors",
-    in_units_of,
-    (at.xi_c, at.xi_c, at.xi_star),
-    counterfeit=(at.xi_c, at.xi_star, at.xi_star),
-    says="labels with a mean end at a few ξ_*, too",
+    ends_between,
+    (never, few_c, few_star),
+    counterfeit=(few_c, few_star, few_c),
+    says="at a few ξ_c, a few ξ_*, and a few ξ_c",
+    scope="to depth 80, on digits",
 )
 
 # %% tags=["hide-input", "remove-output"]
@@ -1807,7 +1918,7 @@ for (name, shares), color in zip(
     ends.items(), ("blue", "purple", "red"), strict=True
 ):
     ax.plot(long, 100 * shares, color=COLORS[color], label=name)
-for depth, name in ((at.xi_star, "ξ_*"), (at.xi_c, "ξ_c")):
+for depth, name in ((at.xi_star, r"$\xi_*$"), (at.xi_c, r"$\xi_{c^*}$")):
     ax.axvline(depth, color=COLORS["grey"], linewidth=0.8)
     ax.annotate(name, (depth * 1.05, 2), color=COLORS["grey"])
 ax.set_ylim(0, 100)
@@ -1821,12 +1932,12 @@ figure("ntk-ends", fig)
 # %% [markdown]
 # :::{glue:figure} ntk-ends
 # :name: fig-ntk-ends
-# :alt: Test accuracy against depth from 1 to 80, three lines. With labels of mean zero it stays near 90 per cent. With labels that have a mean it falls from above 80 to near 20 per cent between depths 16 and 32. With a random start it is lower from the beginning, and near chance from depth 24 on.
+# :alt: Test accuracy against depth from 1 to 80, three lines; two vertical ones mark ξ_* at 3.5 and ξ_c at 8.2. With labels of mean zero it stays near 90 per cent. With labels that have a mean it falls from above 80 to near 20 per cent between depths 16 and 32. With a random start it is lower from the beginning, and near chance from depth 24 on.
 #
 # Accuracy on new digits at $\sigma_w^2=2.45$, $\sigma_b^2=0.18$, trained to the end on 64 digits. The upper two lines are the mean of all networks of infinite width, for labels centred on the training set and for labels that are $\frac9{10}$ and $-\frac1{10}$; the lowest is the mean accuracy of eight random ones.
 # :::
 #
-# So $P(\Theta)Y\to0$ is the end of generalization for a network with a random start. Without one, subtracting the start and centring the labels would save it, were it not for rounding.
+# So $P(\Theta)Y\to0$ is the end of generalization for a network with a random start. To subtract the start, and to centre the labels, would save it.
 #
 # ### On images
 #
@@ -1855,7 +1966,7 @@ studies = {
 }
 
 # %% [markdown]
-# Do the curves have the powers of $l$ that the theory gives them? A curve that the theory has at $l\,t(l)$ is really $(l+B)\,t(l)$, or with a multiple of $\log l$ besides, and at depth 200 the $B$ still shows. So we divide by $t(l)$, take two or three large depths, and solve for the coefficient of $l$, with the constant and the logarithm as further unknowns. It must be 1. (Where the theory has a constant or $\frac1l$, the curve is multiplied by the powers of $l$ that are missing; the data's constants are read off at depth 400.)
+# Do the curves have the powers of $l$ that the theory gives them? A curve that the theory has at $l\,t(l)$ is really $(l+B)\,t(l)$, or with a multiple of $\log l$ besides, and at depth 200 the $B$ still shows. So we divide by $t(l)$, take two or three large depths, and solve for the coefficient of $l$, with the constant and the logarithm as further unknowns. It must be 1, and the same with a power of $l$ that is a little smaller or larger must not be. (Where the theory has a constant or $\frac1l$, the curve is multiplied by the powers of $l$ that are missing; of $\kappa$ in the chaotic phase we take what it is above 1; the data's constants are read off at depth 400.)
 
 # %%
 FAR = {
@@ -1881,32 +1992,42 @@ def coefficient(name, quantity, power):
     """That of l^power in found/t, beside a constant and, if needed, log l."""
     layers = np.array(FAR[name], dtype=float)
     power = power if quantity in POWERS[name] else 1
-    _, found, theory = far_away[name]
-    ratio = getattr(found, quantity) / getattr(theory, quantity)
+    _, *both = far_away[name]
+    found, theory = (getattr(some, quantity) for some in both)
+    if (name, quantity) == ("chaotic", "kappa"):
+        found, theory = found - 1, theory - 1  # κ tends to 1 all too soon
+    ratio = found / theory
     terms = [layers**power, np.ones_like(layers), np.log(layers)]
     columns = np.column_stack(terms[: len(layers)])
     return np.linalg.solve(columns, ratio.numpy() * layers)[0]
 
 
-def leading_terms(power):
-    """power: of l in the curves to which the theory gives l or 1/l."""
-    found = [
-        coefficient(name, quantity, power)
-        for name, quantity in product(FAR, curves.Curves._fields)
-    ]
-    error, what = worst(abs(x - 1) for x in found), "coefficient, off 1 by"
-    return measured(error, 0, atol=0.01, n=len(found), seed=0, what=what)
+def leading_terms(some):
+    """Coefficients of (phase, curve, power of l): each of them must be 1."""
+    found = [coefficient(*case) for case in some]
+    return one_by_one(found, "coefficient")([1] * len(found))
 
+
+all_curves = [*product(FAR, curves.Curves._fields)]
+of_power = [(name, curve) for name in FAR for curve in POWERS[name]]
 
 # %%
+check(
+    "ntk-fig-curves",
+    one_by_one([coefficient(*case, 1) for case in all_curves], "coefficient"),
+    [1] * len(all_curves),
+    counterfeit=[1.02] * len(all_curves),
+    says="all constants are two per cent larger",
+    scope="λ, κ and P(Θ)Y: the constants",
+)
 for power in (0.9, 1.1):
     check(
         "ntk-fig-curves",
         leading_terms,
-        1,
-        counterfeit=power,
+        [(*case, 1) for case in of_power],
+        counterfeit=[(*case, power) for case in of_power],
         says=f"like l^{power}",
-        scope=f"λ, κ and P(Θ)Y with their constants: l, and not l^{power}",
+        scope=f"where the theory has l or 1/l: l, and not l^{power}",
     )
 
 
@@ -1947,7 +2068,7 @@ figure("ntk-curves", fig)
 # %% [markdown]
 # :::{glue:figure} ntk-curves
 # :name: fig-ntk-curves
-# :alt: Four panels against the depth, to 200 layers, logarithmic vertical axes, three solid lines each with a dotted one that it approaches. The distance of the correlation from its limit falls exponentially in the ordered and the chaotic phase, and like one over the depth at criticality. The bulk eigenvalue rises at first and then falls in the ordered phase, rises slowly at criticality, and fast in the chaotic phase. The condition number rises exponentially in the ordered phase, falls slowly towards a constant at criticality, and to 1 in the chaotic phase. The predictor soon levels off in the ordered phase, falls slowly at criticality, and exponentially in the chaotic phase.
+# :alt: Four panels against the depth, to 200 layers, logarithmic vertical axes, three solid lines each with a dotted one that it approaches. The distance of the correlation from its limit falls exponentially in the ordered and the chaotic phase, and like one over the depth at criticality. The bulk eigenvalue rises at first and then falls in the ordered phase, rises slowly at criticality, and fast in the chaotic phase. The condition number dips and then rises exponentially in the ordered phase, falls slowly towards a constant at criticality, and to 1 in the chaotic phase. The predictor soon levels off in the ordered phase, falls slowly at criticality, and exponentially in the chaotic phase.
 #
 # Sixteen digits in the three phases, at $\sigma_b^2=0.05$. Solid: computed. Dotted: the leading terms of {prf:ref}`ntk-table`. (The first panel follows one pair that starts at $c^0=\frac12$; there the dotted exponentials have the height of the last point.)
 # :::
@@ -1992,7 +2113,7 @@ slider(
     fig,
     list(zip(drawn, frames, strict=True)),
     words,
-    label="variance of the weights σ_w²",
+    label="variance of the weights",
     alt="Condition number and spread of the predictor over 40 new digits, against depth to 80 layers, logarithmic axes. As the variance of the weights grows from 0.8 to 2.8, the condition number turns from exponential growth to decay towards 1, and the spread from a constant to exponential decay.",
 )
 
@@ -2001,7 +2122,7 @@ slider(
 #
 # ## ReLU, and other architectures
 #
-# ReLU has no scale of its own: $\operatorname{relu}(\lambda z)=\lambda\operatorname{relu}(z)$. So there is nothing like $q^*$ to settle at, and the phase diagram is another one, as the authors' notebook warns.
+# ReLU has no scale of its own: $\operatorname{relu}(\lambda z)=\lambda\operatorname{relu}(z)$ for $\lambda>0$. So there is nothing like $q^*$ to settle at, and the phase diagram is another one, as the authors' notebook warns.
 #
 # :::{prf:proposition} ReLU without biases
 # :label: ntk-relu-scale
@@ -2015,40 +2136,37 @@ slider(
 
 # %%
 twelve = digits.train_x[0, :12]
+several = torch.tensor([0.5, 2.0, 3.7], dtype=torch.float64)  # σ_w²
 
 
-def kappas(sigma_b2, **kind):
-    """κ of networks with three variances of the weights."""
-    kernels = ntk.fcn_kernel(
-        twelve,
-        depth=20,
-        sigma_w2=torch.tensor([0.5, 2.0, 3.7]).double(),
-        sigma_b2=sigma_b2,
-        **kind,
-    )
-    return ntk.spectrum(kernels.ntk).kappa
+def a_power_times_a_matrix(**kind):
+    """Is Θ at depth 20 this power of σ_w², times a matrix without σ_w²?"""
 
-
-# %%
-def all_equal(kind):
-    def verify(sigma_b2):
-        found = kappas(sigma_b2, **kind)
-        spread = float((found / found[0] - 1).abs().max())
-        what = "relative spread of κ"
-        return measured(spread, 0, atol=1e-10, n=len(found), seed=0, what=what)
+    def verify(setting):
+        power, sigma_b2 = setting
+        network = {"sigma_w2": several, "sigma_b2": sigma_b2} | kind
+        kernels = ntk.fcn_kernel(twelve, depth=20, **network).ntk
+        rest = kernels / several[:, None, None] ** power
+        spread = float((rest / rest[0] - 1).abs().max())
+        what = "relative spread of the matrix"
+        return measured(spread, 0, atol=1e-10, n=len(rest), seed=0, what=what)
 
     return verify
 
 
 # %%
-check(
-    "ntk-relu-scale",
-    all_equal({"activation": "relu"}),
-    0.0,
-    counterfeit=0.1,
-    says="with biases, too",
-    scope="κ of twelve digits at depth 20",
-)
+for what, setting, says in (
+    ("the power", (20, 0.0), "a layer adds one, and the input none"),
+    ("without biases", (21, 0.1), "with biases, too"),
+):
+    check(
+        "ntk-relu-scale",
+        a_power_times_a_matrix(activation="relu"),
+        (21, 0.0),
+        counterfeit=setting,
+        says=says,
+        scope=f"Θ of twelve digits at depth 20, {what}",
+    )
 
 
 # %% [markdown]
@@ -2066,11 +2184,12 @@ check(
 def relu_fixed_point(share):
     q_star = sb2 / (1 - share * w)
     at_zero = symbolic.relu_dual(q_star, q_star, sp.Integer(0))
-    fixed = Chain(w * at_zero + sb2, assuming=(w < 2,)).eq(
-        q_star, "fixed point"
+    fixed = Chain(w * at_zero + sb2, assuming=(w < 2,))
+    slope = Chain(w * symbolic.relu_slope(sp.Integer(0)))
+    return each(
+        lambda: fixed.eq(q_star, "fixed point").evidence(),
+        lambda: slope.eq(share * w, "χ₁").evidence(),
     )
-    slope = Chain(w * symbolic.relu_slope(sp.Integer(0))).eq(share * w, "χ₁")
-    return together(fixed.evidence(), slope.evidence())
 
 
 check(
@@ -2083,14 +2202,14 @@ check(
 )
 
 # %% [markdown]
-# So ReLU networks have no phase with $\kappa\to1$.
+# So ReLU networks have no phase with $\kappa\to1$. Without biases $\kappa\to\frac{m+3}3$ at every $\sigma_w^2$, by {prf:ref}`ntk-logs`. With biases it grows without limit below $\sigma_w^2=2$; {ref}`an exercise <ntk-ex-border>` finds its limits at 2 and beyond.
 #
 # ### Dropout
 #
 # :::{prf:proposition} Dropout before the read-out
 # :label: ntk-dropout
 #
-# {status}`ntk-dropout` Keep each neuron of the last hidden layer with probability $\rho$, and divide by $\rho$. The entries beside the diagonal stay. In the ordered phase $a\to(\frac1\rho-1)(p^*-\sigma_b^2)$, so
+# {status}`ntk-dropout` Keep each neuron of the last hidden layer with probability $\rho$, by a mask drawn for each input alone, and divide by $\rho$. The entries beside the diagonal stay. In the ordered phase $a\to(\frac1\rho-1)(p^*-\sigma_b^2)$, so
 #
 # $$\kappa\to1+\frac{m\,\rho\,p^*}{(1-\rho)(p^*-\sigma_b^2)},$$
 #
@@ -2098,7 +2217,7 @@ check(
 # :::
 #
 # :::{prf:proof}
-# The mask multiplies $\mathbb E\varphi^2$ and $\mathbb E\varphi'^2$ by $\frac1\rho$ where a neuron meets itself under the same mask, that is on the diagonal. All of $p_{aa}$ but $\sigma_b^2$ has passed the mask: $p_{aa}=\frac1\rho(p^*-\sigma_b^2)+\sigma_b^2$ in the limit, and $b=p^*$.
+# A mask that is 0, or $\frac1\rho$ with probability $\rho$, has mean 1 and mean square $\frac1\rho$. Different inputs have independent masks, and nothing changes. On the diagonal a neuron meets itself under one mask, and $\mathbb E\varphi^2$ and $\mathbb E\varphi'^2$ are multiplied by $\frac1\rho$. All of $p_{aa}$ but $\sigma_b^2$ has passed the mask: $p_{aa}\to\frac1\rho(p^*-\sigma_b^2)+\sigma_b^2$, and $b\to p^*$. With {prf:ref}`ntk-two-eigenvalues`, $P\to\frac{p^*}{a+mp^*}\mathbf 1^\top$, which sends labels of mean zero to 0.
 # :::
 
 # %%
@@ -2163,6 +2282,29 @@ check(
 )
 glue("ntk-dropout-99", round(dropped[0.99][-1]))
 
+
+# %%
+def forgets_the_digit(keep):
+    """Is the row of P(Θ) for a new digit the constant p*/(a + mp*)?"""
+    kind = network | {"depth": 600, "dropout": keep}
+    train = ntk.fcn_kernel(eight, **kind).ntk
+    row = ntk.fcn_kernel(digits.test_x[:1], eight, **kind).ntk[0]
+    constant = at.p / ((1 / keep - 1) * (at.p - 0.05) + 8 * at.p)
+    weights = torch.linalg.solve(train, row)
+    error = float((weights / constant - 1).abs().max())
+    what = "relative error of a weight"
+    return measured(error, 0, atol=1e-5, n=len(row), seed=0, what=what)
+
+
+check(
+    "ntk-dropout",
+    forgets_the_digit,
+    0.99,
+    counterfeit=1.0,
+    says="without dropout, too",
+    scope="the row of P(Θ) for a new digit, depth 600",
+)
+
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
 colors = zip(KEEPS, ("blue", "purple", "green", "red"), strict=True)
@@ -2194,7 +2336,7 @@ figure("ntk-dropout-kappa", fig)
 #
 # ### Skip connections and layer normalisation
 #
-# In ReLU networks without biases, both make every $\sigma_w^2$ critical.
+# Without biases, {prf:ref}`ntk-relu-scale` already gives a ReLU network the condition number of the critical one, at every $\sigma_w^2$; only the size of its kernels grows or shrinks exponentially. A skip connection keeps the limit of $\kappa$, and delays it. Normalisation keeps the size, too.
 #
 # :::{prf:proposition} Residual ReLU networks
 # :label: ntk-residual
@@ -2203,7 +2345,7 @@ figure("ntk-dropout-kappa", fig)
 # :::
 #
 # :::{prf:proof}
-# A layer multiplies the variance by $1+\frac{\sigma_w^2}2$. Divided by it, the angle obeys $\theta\mapsto\theta-\alpha\frac{\theta^2}{3\pi}+\dots$, so $\theta\simeq\frac{3\pi}{\alpha l}$, and the tangent kernel $p^{l+1}=(1-\alpha\frac\theta\pi)\,p^l+\alpha q+\dots$. That is {prf:ref}`ntk-critical-exact` with $\alpha l$ in place of $l$ and $r=3$.
+# A layer multiplies the variance by $1+\frac{\sigma_w^2}2$. Divided by it, the next cosine is $(1-\alpha)\cos\theta$ plus $\alpha$ times that of a plain layer, which is $\cos\theta+\frac{\theta^3}{3\pi}+\dots$ So $\theta\mapsto\theta-\alpha\frac{\theta^2}{3\pi}+\dots$ and $\theta\simeq\frac{3\pi}{\alpha l}$. The tangent kernel obeys $p_{aa}^{l+1}=p_{aa}^l+\alpha q$, and beside the diagonal $p_{ab}^{l+1}=(1-\alpha\frac\theta\pi)\,p_{ab}^l+\alpha q+\dots$, where $\alpha\frac\theta\pi\simeq\frac3l$. That is {prf:ref}`ntk-critical-exact` with $\alpha q$ in place of $q^*$ and $r=3$.
 # :::
 #
 # :::{prf:proposition} Layer normalisation
@@ -2213,25 +2355,106 @@ figure("ntk-dropout-kappa", fig)
 # :::
 #
 # :::{prf:proof}
-# Normalisation makes the variance before the activation 1. So $\chi_1=\sigma_w^2\dot T(1,1,1)\big/(\sigma_w^2T(1,1,1)+\sigma_b^2)$. For ReLU $T=\dot T=\frac12$; for erf $T=\frac2\pi\arcsin\frac23$ and $\dot T=\frac4{\pi\sqrt5}$.
+# Normalisation makes the variance before the activation 1. Without biases it divides $\sigma_w^2$ out of both kernels before each layer, and the layer puts one factor back. In general $\chi_1=\sigma_w^2\dot T(1,1,1)\big/(\sigma_w^2T(1,1,1)+\sigma_b^2)$. For ReLU $T=\dot T=\frac12$; for erf $T=\frac2\pi\arcsin\frac23$ and $\dot T=\frac4{\pi\sqrt5}$.
 # :::
 
 # %%
-def normalised(bias):
-    one = sp.Integer(1)
-
-    def ratio(T, slope):
-        return w * slope / (w * T + bias)
-
-    relu = Chain(ratio(symbolic.relu_dual(1, 1, 0), symbolic.relu_slope(0))).eq(
-        w / 2 / (w / 2 + sb2), "ReLU"
+def one_residual_layer(cubic):
+    """The next cosine, and by what the tangent kernel is multiplied."""
+    growth = 1 + w / 2
+    alpha = (w / 2) / growth
+    plain = symbolic.relu_cosine(theta)
+    gain = plain - sp.cos(theta)  # of a layer without skip connection
+    cosine = Chain((sp.cos(theta) + w / 2 * plain) / growth).eq(
+        sp.cos(theta) + alpha * gain, "next cosine"
     )
-    erf = Chain(
-        ratio(symbolic.erf_dual(1, 1, 1), symbolic.erf_slope(1, 1, one)).subs(
-            sb2, 0
-        )
-    ).eq(2 / sp.sqrt(5) / sp.asin(sp.Rational(2, 3)), "erf, σ_b = 0")
-    return together(relu.evidence(), erf.evidence())
+    small = Chain(gain / theta**3)
+    slope = Chain((1 + w * symbolic.relu_slope(theta)) / growth)
+    parts = each(
+        lambda: small.to(1 / (cubic * sp.pi), theta, 0).evidence(),
+        lambda: slope.eq(1 - 3 * alpha * theta / (cubic * sp.pi)).evidence(),
+    )
+    return together(cosine.evidence(), parts)
+
+
+check(
+    "ntk-residual",
+    one_residual_layer,
+    3,
+    counterfeit=6,
+    says="a plain layer adds θ³/(6π) to the cosine, with slope 1 − θ/(2π)",
+    scope="one layer",
+)
+
+# %%
+six = digits.train_x[0, :6]
+residual_depths = 100, 200, 400
+residual_nets = {}
+for sigma_w2 in (1.0, 2.0, 4.0):
+    network = {"sigma_w2": sigma_w2, "sigma_b2": 0.0, "activation": "relu"}
+    layers = ntk.fcn_kernels(
+        six, depths=residual_depths, **network, residual=True
+    )
+    residual_nets[sigma_w2] = [kernels for _, kernels in layers]
+
+
+def diagonal_grows(alpha):
+    """Is p_aa/q = αl + 1 at every depth?"""
+    errors = [
+        float(kernels.ntk[0, 0] / kernels.nngp[0, 0]) / (alpha(w) * l + 1) - 1
+        for w, nets in residual_nets.items()
+        for l, kernels in zip(residual_depths, nets, strict=True)
+    ]
+    error, n = worst(map(abs, errors)), len(errors)
+    what = "relative error of the diagonal"
+    return measured(error, 0, atol=1e-12, n=n, seed=0, what=what)
+
+
+# %%
+def residual_kappa(nets):
+    """The limit of κ, from three depths: terms in log l/l and 1/l cancel."""
+    kappas = [float(ntk.spectrum(kernels.ntk).kappa) for kernels in nets]
+    low, middle, high = np.multiply(residual_depths, kappas)
+    return (high - 2 * middle + low) / residual_depths[0]
+
+
+def for_every_variance(limit):
+    found = [residual_kappa(nets) for nets in residual_nets.values()]
+    error = worst(abs(x / limit - 1) for x in found)
+    n, what = len(found), "relative error of κ"
+    return measured(error, 0, atol=0.03, n=n, seed=0, what=what)
+
+
+# %%
+check(
+    "ntk-residual",
+    diagonal_grows,
+    lambda w: w / (2 + w),
+    counterfeit=lambda w: 1,
+    says="like l + 1, as without skip connections",
+    scope="the diagonal for a digit, to depth 400",
+)
+check(
+    "ntk-residual",
+    for_every_variance,
+    (6 + 3) / 3,
+    counterfeit=(6 + 2) / 2,
+    says="(m + 2)/2, as for smooth activations",
+    scope="six digits, to depth 400",
+)
+
+
+# %%
+def normalised(bias):
+    share = w * symbolic.relu_slope(0)
+    slope = Chain(share / (w * symbolic.relu_dual(1, 1, 0) + bias))
+    return slope.eq(w / 2 / (w / 2 + sb2), "ReLU").evidence()
+
+
+def normalised_erf(q):
+    T, slope = symbolic.erf_dual(q, q, q), symbolic.erf_slope(q, q, q)
+    chain = Chain(slope / T).eq(2 / sp.sqrt(5) / sp.asin(sp.Rational(2, 3)))
+    return together(chain.evidence(), Chain(chain.last).gt(1).evidence())
 
 
 # %%
@@ -2241,46 +2464,23 @@ check(
     sb2,
     counterfeit=2 * sb2,
     says="the bias counts twice",
-    scope="χ₁",
-)
-
-# %%
-six = digits.train_x[0, :6]
-
-
-def residual_kappa(sigma_w2):
-    """The limit of κ, from three depths: terms in log l/l and 1/l cancel."""
-    depths, network = (100, 200, 400), {"sigma_b2": 0.0, "activation": "relu"}
-    kernels = ntk.fcn_kernels(
-        six, depths=depths, sigma_w2=sigma_w2, **network, residual=True
-    )
-    scaled = [n * float(ntk.spectrum(k.ntk).kappa) for n, k in kernels]
-    return (scaled[2] - 2 * scaled[1] + scaled[0]) / depths[0]
-
-
-def for_every_variance(limit):
-    error = worst(abs(residual_kappa(w) / limit - 1) for w in (1.0, 2.0, 4.0))
-    return measured(
-        error, 0, atol=0.03, n=3, seed=0, what="relative error of κ"
-    )
-
-
-# %%
-check(
-    "ntk-residual",
-    for_every_variance,
-    (6 + 3) / 3,
-    counterfeit=(6 + 2) / 2,
-    says="(m + 2)/2, as for smooth activations",
-    scope="six digits, to depth 400",
+    scope="χ₁ of ReLU",
 )
 check(
     "ntk-layernorm",
-    all_equal({"activation": "relu", "layer_norm": True}),
-    0.0,
-    counterfeit=0.1,
-    says="with biases, too",
-    scope="κ of twelve digits at depth 20",
+    normalised_erf,
+    sp.Integer(1),
+    counterfeit=sp.Integer(2),
+    says="with variance 2, too",
+    scope="χ₁ of erf",
+)
+check(
+    "ntk-layernorm",
+    a_power_times_a_matrix(activation="relu", layer_norm=True),
+    (1, 0.0),
+    counterfeit=(21, 0.0),
+    says="σ_w² to the power 21, as without normalisation",
+    scope="Θ of twelve digits at depth 20",
 )
 
 # %% [markdown]
@@ -2290,15 +2490,15 @@ check(
 # :::{prf:theorem} Kernels of convolutional networks (companion)
 # :label: ntk-cnn
 #
-# {status}`ntk-cnn-recursion` In a convolutional network with circular padding, $K$ and $\Theta$ have an entry for each pair of inputs and each pair $(\alpha,\alpha')$ of positions. As the number of channels grows, $K^0=\Theta^0=\mathcal A\bigl[\sigma_w^2\frac{\langle x_\alpha,x'_{\alpha'}\rangle}n+\sigma_b^2\bigr]$ and
+# {status}`ntk-cnn-recursion` In a convolutional network with circular padding, a neuron sees a window of positions around its own, in all channels, by weights of variance $\sigma_w^2$ over their number. $K$ and $\Theta$ have an entry for each pair of inputs and each pair $(\alpha,\alpha')$ of positions. As the number of channels grows, $K^0=\Theta^0=\mathcal A\bigl[\sigma_w^2\frac{\langle x_\alpha,x'_{\alpha'}\rangle}n+\sigma_b^2\bigr]$ and
 #
 # $$K^{l+1}=\mathcal A\bigl[\sigma_w^2T(K^l)+\sigma_b^2\bigr],\qquad\Theta^{l+1}=K^{l+1}+\sigma_w^2\,\mathcal A\bigl[\dot T(K^l)\odot\Theta^l\bigr],$$
 #
-# where $\mathcal A$ averages along the diagonal: $(\mathcal AM)_{\alpha,\alpha'}=\operatorname{mean}_\beta M_{\alpha+\beta,\alpha'+\beta}$ over the window. A read-out from all positions (CNN-F) takes the mean over $\alpha=\alpha'$, global average pooling (CNN-P) that over all pairs.
+# where $n$ is the number of channels of the images, and $\mathcal A$ averages along the diagonal: $(\mathcal AM)_{\alpha,\alpha'}=\operatorname{mean}_\beta M_{\alpha+\beta,\alpha'+\beta}$ over the window. A read-out from all positions (CNN-F) takes the mean over $\alpha=\alpha'$, global average pooling (CNN-P) that over all pairs.
 # :::
 #
 # :::{prf:proof}
-# As for {prf:ref}`ntk-recursions`. The weights at different offsets in the window are independent, so a pair of positions $\alpha,\alpha'$ receives only pairs at one and the same offset. Of the read-outs, the first has independent weights for different positions, the second one weight for all.
+# As for {prf:ref}`ntk-recursions`. The weights at different offsets in the window are independent, so a pair of positions $\alpha,\alpha'$ receives only pairs at one and the same offset. The read-out takes the place of the last window. The first kind has independent weights for different positions, the second one weight for all; $\mathcal A$ changes neither of the two means.
 # :::
 #
 # We compare with real convolutional networks with random weights: their mean, extrapolated in the number of channels, as above.
@@ -2344,7 +2544,7 @@ for name, other in (("CNN-F", "CNN-P"), ("CNN-P", "CNN-F")):
             limits[name],
             counterfeit=kernel,
             says=says,
-            scope=f"the mean for {name} with two layers, its {what}",
+            scope=f"the mean Θ of {name} with two layers, its {what}",
         )
 
 # %% [markdown]
@@ -2399,6 +2599,10 @@ def forgets_positions(rate):
     return measured(found, rate, rtol=0.02, n=16, seed=0, what="factor a layer")
 
 
+for size in (8, 32):
+    slowest = (1 + 2 * np.cos(2 * np.pi / size)) / 3
+    glue(f"ntk-mode-{size}", round(-1 / np.log(slowest)))
+
 # %%
 check(
     "ntk-circulant",
@@ -2411,7 +2615,7 @@ check(
 
 
 # %% [markdown]
-# So along each diagonal the entries become equal, at a rate that the architecture fixes, and much faster than anything else happens. From then on every offset obeys the scalar recursion of an FCN. This is why, in the words of the abstract, "CNNs without global average pooling behave almost identically to FCNs" {status}`ntk-cnn-f-fcn`.
+# So along each diagonal the entries become equal, at a rate that the size of the images fixes: with 8 positions the slowest mode falls by a factor $e$ in {glue:text}`ntk-mode-8` layers, with 32 in {glue:text}`ntk-mode-32`. (In two dimensions the factors of both axes multiply.) From then on every offset obeys the scalar recursion of an FCN. This is why, in the words of the abstract, "CNNs without global average pooling behave almost identically to FCNs" {status}`ntk-cnn-f-fcn`.
 
 # %%
 def like_fcn(run, n, seed):
@@ -2434,6 +2638,7 @@ def like_fcn(run, n, seed):
 # %%
 pooled_run = live("pooling", sigma_w2=(1.2, 1.7476, 2.3), depths=(1, 4))
 n_pool = pooled_run["accuracy"].size // 3 * pooled_run.config.test
+assert (pooled_run.config.images, pooled_run["accuracy"][0].size) == (20, 6)
 of, kappa_of, almost_like_fcn = like_fcn(pooled_run, n_pool, 0)
 check(
     "ntk-cnn-f-fcn",
@@ -2446,7 +2651,7 @@ check(
 
 
 # %% [markdown]
-# With pooling the offsets are averaged, too, and their number $d$ enters: up to the data's constants, pooling divides $\lambda_{\mathrm{bulk}}$ by $d$, and multiplies $\kappa-1$ and $P(\Theta)Y$ by $d$. Training becomes harder, and the outputs on new images stay larger.
+# With pooling the offsets are averaged, too, and their number $d$ enters: up to the data's constants, pooling divides $\lambda_{\mathrm{bulk}}$ by $d$ and multiplies $\kappa-1$ by $d$, and outside the ordered phase $P(\Theta)Y$, too. Training becomes harder, and the outputs on new images stay larger.
 #
 # The abstract continues that "CNNs with pooling have markedly different and often better generalization performance" {status}`ntk-pooling`. On twenty digits it is different, and worse: the position of a stroke matters for a digit, and pooling averages over it. (That all outputs are multiplied by $d$ changes no class.)
 
@@ -2498,13 +2703,19 @@ glue(
     f"{lost_points[:, 0].min():.0f} to {lost_points[:, 0].max():.0f}",
 )
 glue("ntk-pool-middle", f"{pool_middle.min():.0f} to {pool_middle.max():.0f}")
+middle = np.stack([share[:, 1:-1] for share in shares.values()])
+assert np.ptp(middle, axis=0).max() < 0.03 and abs(middle - 0.95).max() < 0.03
+chaotic_shares = np.stack([share[-1] for share in shares.values()])
+falls = chaotic_shares[:, -2] - chaotic_shares[:, -1]
+assert falls.min() > 0.04 and table.ARCHITECTURES[falls.argmax()] == "CNN-P"
 
 
 # %% tags=["hide-input", "remove-output"]
 def draw_architectures(name, record, phases, lowest=0):
     """Accuracy against depth, a panel for each phase."""
     shape = {"figsize": (6.4, 1.3 + 2.1 * len(phases)), "squeeze": False}
-    fig, panels = plt.subplots(len(phases), 1, sharex=True, sharey=True, **shape)
+    shape |= {"sharex": True, "sharey": True}
+    fig, panels = plt.subplots(len(phases), 1, **shape)
     depths, names = record.axes["depth"], record.axes["architecture"]
     found = 100 * record["accuracy"].mean(-1).swapaxes(0, 1)
     for ax, phase, lines in zip(panels[:, 0], phases, found, strict=True):
@@ -2522,7 +2733,7 @@ def draw_architectures(name, record, phases, lowest=0):
     figure(name, fig)
 
 
-draw_architectures("ntk-pooling", pools, list(deep.DEPTHS))
+draw_architectures("ntk-pooling", pools, list(deep.DEPTHS), lowest=80)
 caption("ntk-pooling-stamp", pools.stamp)
 
 # %% [markdown]
@@ -2533,7 +2744,7 @@ caption("ntk-pooling-stamp", pools.stamp)
 # Accuracy of the mean predictor on new digits, $\sigma_b^2=0.18$. {glue:md}`ntk-pooling-stamp`
 # :::
 #
-# A digit sits in the middle of its image. What if position tells nothing? We cut two photographs, of a temple and of a flower, into squares of 32 by 32 pixels, and ask of which one a square is. Where in the square a leaf or a tile lies does not matter, and pooling knows that: {numref}`fig-ntk-photographs`. With {glue:text}`ntk-photo-images` squares to learn from, CNN-P gets {glue:text}`ntk-photo-pool` of {glue:text}`ntk-photo-test` new ones right at every depth, CNN-F {glue:text}`ntk-photo-flat`, and the FCN {glue:text}`ntk-photo-fcn`.
+# A digit sits in the middle of its image. What if position tells nothing? We cut two photographs, of a temple and of a flower, into squares of 32 by 32 pixels, and ask of which one a square is. New squares come from other parts of the photographs than those to learn from. Where in the square a leaf or a tile lies does not matter, and pooling knows that: {numref}`fig-ntk-photographs`. With {glue:text}`ntk-photo-images` squares to learn from, CNN-P gets {glue:text}`ntk-photo-pool` of {glue:text}`ntk-photo-test` new ones right, CNN-F {glue:text}`ntk-photo-flat`, and the FCN {glue:text}`ntk-photo-fcn`.
 
 # %%
 photographs = read(EXPERIMENTS["pooling-photographs"])
@@ -2561,9 +2772,9 @@ check(
 # %% tags=["hide-input", "remove-output"]
 draw_architectures("ntk-photographs", photographs, ["critical"], lowest=50)
 of_all = {name: 100 * share for name, share in photo_shares.items()}
-assert (of_all["CNN-P"].round() == 98).all()
-assert of_all["CNN-F"].round().tolist() == [89, 92, 96]
-assert (of_all["FCN"] >= 86).all() and (of_all["FCN"] <= 88).all()
+assert of_all["CNN-P"].round().tolist() == [92, 93, 93]
+assert of_all["CNN-F"].round().tolist() == [82, 84, 86]
+assert of_all["FCN"].round().tolist() == [80, 82, 86]
 caption("ntk-photographs-stamp", photographs.stamp)
 glue("ntk-photo-images", photographs.info["config"]["images"])
 glue("ntk-photo-test", n_photo)
@@ -2575,7 +2786,7 @@ for short, name in (("pool", "CNN-P"), ("flat", "CNN-F"), ("fcn", "FCN")):
 # %% [markdown]
 # :::{glue:figure} ntk-photographs
 # :name: fig-ntk-photographs
-# :alt: Accuracy on new squares against the depths 1, 2 and 4. CNN-P stays at 98 per cent, CNN-F rises from 89 to 96, and the FCN stays between 86 and 88.
+# :alt: Accuracy on new squares against the depths 1, 2 and 4. CNN-P stays near 92 per cent. CNN-F rises from 82 to 86, and the FCN, nearly the same, from 80 to 86.
 #
 # Accuracy of the mean predictor on new squares of 32 by 32 pixels in colour, at criticality, $\sigma_b^2=0.18$; chance is 50 %. {glue:md}`ntk-photographs-stamp`
 # :::
@@ -2686,13 +2897,18 @@ def plane_of(record):
 
 
 # %%
-def half_depth(row, depths):
-    """The depth at which half of the accuracy above chance is lost, or NaN."""
-    level = (0.1 + row.max()) / 2
-    if row[-1] > level:
+def last_depth(row, depths, level):
+    """Where values along the depth fall below a level for good, or NaN."""
+    above = np.flatnonzero(row > level)
+    if row[-1] > level or not len(above):
         return np.nan
-    last = int(np.flatnonzero(row > level)[-1])
+    last = int(above[-1])
     return np.interp(-level, -row[last : last + 2], depths[last : last + 2])
+
+
+def half_depth(row, depths):
+    """Where half of the accuracy above chance is lost, or NaN."""
+    return last_depth(row, depths, (0.1 + row.max()) / 2)
 
 
 def in_scales(plane, scale):
@@ -2737,7 +2953,10 @@ def draw_plane_of(name, plane, multiples, note):
     """With lines at these multiples of ξ₁ and ξ_c."""
     one, signal = multiples
     inside = torch.where(plane.at.chi_1 > 1, plane.at.xi_c, torch.nan)
-    lines = {f"{one} ξ₁": one * plane.at.xi_1, f"{signal} ξ_c": signal * inside}
+    lines = {
+        rf"${one}\,\xi_1$": one * plane.at.xi_1,
+        rf"${signal}\,\xi_{{c^*}}$": signal * inside,
+    }
     shares = plane.train, plane.new
     draw_maps(name, plane.w, plane.depths, shares, lines, note)
 
@@ -2755,6 +2974,224 @@ caption("ntk-map-stamp", full.stamp)
 #
 # The notebook draws $8\,\xi_*$ over the right border, and that is near: half of the accuracy above chance is lost between {glue:text}`ntk-border-star` $\xi_*$. But it is also between {glue:text}`ntk-border-c` $\xi_{c^*}$, which is nearly one number.
 #
+# ### More images
+#
+# The depth scales do not know the data. But how many images there are enters twice. In the ordered phase $\kappa=\frac{mp^*}{g\mu}\,\frac{\chi_1^{-l}}l$, and $\mu$ does not grow with the number $m$ of images, since a vector of sum 0 on some of them is one on all. So if training had to wait for all eigenvalues, then after the same time each factor $e$ in $m$ would cost at least one $\xi_1$ of depth. In the chaotic phase $P(\Theta)Y$ is a sum over $m$ images, and so a multiple of $m\,l\,e^{-l/\xi_*}$: each factor $e$ buys one $\xi_*$, up to the factor $l$.
+#
+# We take up to ten thousand of the squares of {numref}`fig-ntk-photographs`; so many overlap, and most are much like others. {numref}`fig-ntk-images` shows the last depth with an accuracy of at least 90 % on training squares, and that with at least 80 % on new ones, interpolated between the ten depths of the run.
+
+# %%
+counted = read(EXPERIMENTS["kernel-map-photographs"])
+sizes, photo_w = (np.array(values) for values in counted.axes.values())
+photo_depths = counted.info["config"]["depths"]
+photo_at = ntk.phase(torch.tensor(photo_w), 0.18)
+ordered = (photo_at.chi_1 < 1).numpy()
+ordered_xi = photo_at.xi_1.numpy()[ordered]
+folds = np.log(sizes[-1] / sizes[0])
+
+
+def borders_of(name, level, phase):
+    """Last depths, by the notebook's clock: (images, variances of a phase)."""
+    rows = counted[name][..., 0, 0, -1][:, phase]
+    found = [last_depth(row, photo_depths, level) for row in np.vstack(rows)]
+    return np.reshape(found, rows.shape[:2])
+
+
+trained_to = borders_of("train", 0.9, ordered)
+general_to = borders_of("test", 0.8, ~ordered)
+
+# %% tags=["hide-input", "remove-output"]
+fig, ax = plt.subplots(figsize=(6.4, 4.4))
+for across, borders_to, color in (
+    (photo_w[ordered], trained_to, "blue"),
+    (photo_w[~ordered], general_to, "red"),
+):
+    alphas = np.linspace(0.3, 1, len(sizes))
+    for row, alpha in zip(borders_to, alphas, strict=True):
+        style = {"color": COLORS[color], "alpha": alpha, "markersize": 4}
+        ax.plot(across, row, "o-", **style)
+lowered = trained_to[0] - folds * ordered_xi
+ax.plot(photo_w[ordered], lowered, "--", color=COLORS["grey"])
+for words, across, height, color in (
+    ("training squares", 0.62, 45, "blue"),
+    ("if κ decided,\n10 000 squares", 1.43, 33, "grey"),
+    ("new squares", 2.1, 82, "red"),
+    ("10 000", 2.75, 40, "red"),
+    ("256", 2.75, 15, "red"),
+):
+    ax.text(across, height, words, color=COLORS[color])
+ax.set_ylim(0, 96)
+ax.set_xlabel(r"variance of the weights, $\sigma_w^2$")
+ax.set_ylabel("last depth")
+figure("ntk-images", fig)
+caption("ntk-images-stamp", counted.stamp)
+ends_seen = trained_to[0, [0, 3]], general_to[[0, -1], -1], lowered[3:4]
+assert [list(map(round, some)) for some in ends_seen] == [[5, 75], [19, 36], [44]]
+
+
+# %% [markdown]
+# :::{glue:figure} ntk-images
+# :name: fig-ntk-images
+# :alt: Last depth against the variance of the weights, from 0.5 to 2.9. To the left four rising blue lines lie on each other, from depth 5 to 75; a dashed grey line far below them ends at 44. To the right four falling red lines lie apart: at 2.9 from depth 19 for 256 squares to 36 for 10 000.
+#
+# The last depth at which networks of infinite width learn their training squares (blue), and at which they recognise new ones (red), with 256, 1024, 4096 and 10 000 training squares (darker), $\sigma_b^2=0.18$, at time 4096 of the notebook's clock; none of at most 96 where a line ends. Dashed: the line for 256 squares, lowered by one $\xi_1$ for each factor $e$ up to 10 000. {glue:md}`ntk-images-stamp`
+# :::
+#
+# :::{prf:observation} The number of images
+# :label: ntk-map-images
+#
+# {status}`ntk-map-images` From 256 to 10 000 squares of photographs the depth to which 90 % of the training squares are learned moves by less than one $\xi_1$, at each of four variances, while $\kappa$ grows faster than $m$. In the chaotic phase each factor $e$ in the number of digits moves by about one $\xi_*$ the depth at which $P(\Theta)Y$, for labels of mean zero, falls below a tenth of the labels' size.
+# :::
+#
+# The last images do cost depth: to learn 98 % of the squares, the networks must end up to {glue:text}`ntk-images-98` $\xi_1$ earlier.
+
+# %%
+def shift(borders_to):
+    """In ξ₁, from the fewest to the most images, where there is a border."""
+    moved = (borders_to[-1] - borders_to[0]) / ordered_xi
+    return moved[np.isfinite(moved)]
+
+
+def training_ends_earlier(by):
+    """By how many ξ₁ for each factor e in the number of images?"""
+    at_90 = shift(trained_to)
+    assert len(at_90) == 4  # variances
+    n, what = counted.info["config"]["images"][-1], "shift in ξ₁"
+
+    def one(found):
+        some = {"atol": 1, "n": n, "seed": counted.info["seed"], "what": what}
+        return lambda: measured(float(found), float(-by * folds), **some)
+
+    return each(*map(one, at_90))
+
+
+check(
+    "ntk-map-images",
+    training_ends_earlier,
+    0,
+    counterfeit=1,
+    says="one ξ₁ earlier for each factor e in the number of images",
+    scope="training on photographs, recorded",
+)
+at_98 = shift(borders_of("train", 0.98, ordered))
+glue("ntk-images-98", f"{-at_98.min():.1f}")
+cells_of_grid = np.searchsorted(photo_depths, trained_to[:, :4])
+assert (cells_of_grid == cells_of_grid[0]).all()  # without interpolation
+
+# %%
+at_256, at_1024 = counted["kappa"][:2, ordered]
+above_rounding = np.isfinite(at_256) & np.isfinite(at_1024)
+grown = at_1024[above_rounding] / at_256[above_rounding]
+
+
+def kappa_grows(power):
+    """More than like this power of m, wherever rounding leaves κ finite?"""
+    least, seed = float(grown.min()), counted.info["seed"]
+    words = f"from 256 to 1024 squares κ grows by a factor of {least:.1f}"
+    return observed(least > 4**power, words, n=grown.size, seed=seed)
+
+
+check(
+    "ntk-map-images",
+    kappa_grows,
+    1,
+    counterfeit=2,
+    says="faster than m²",
+    scope="κ on photographs, recorded",
+)
+
+# %% [markdown]
+# Why does training not wait? In the ordered phase $\Theta\simeq p^*\mathbf 1\mathbf 1^\top-l\chi_1^lg\,Z$. Only for inputs that are all equally far apart is $-Z$ a multiple of the identity on vectors of sum 0. Images are not: a few directions, first of all bright against dark, carry most of $-Z$, and their eigenvalues grow in proportion to $m$, as $\lambda_{\max}$ does. We think that this is why: these directions are learned at the same depths as before, and do for most images. $\kappa$ measures the rest.
+
+# %%
+crowd = task("digits", images=1024, test=300, seeds=1)
+deep_order = ntk.fcn_kernel(
+    crowd.train_x[0], depth=24, sigma_w2=1.1, sigma_b2=0.18, activation="erf"
+).ntk
+
+
+def spread_of(m):
+    """Eigenvalues on vectors of sum 0, ascending."""
+    some = deep_order[:m, :m]
+    some = some - some.mean(0) - some.mean(1, keepdim=True) + some.mean()
+    return torch.linalg.eigvalsh(some)[1:]  # 0 is that of 1
+
+
+def leading(power):
+    """Does the largest of them grow like this power of m?"""
+    growth = float(spread_of(1024)[-1] / spread_of(256)[-1])
+    what = "growth from 256 to 1024 digits"
+    return measured(growth, 4**power, rtol=0.1, n=1024, seed=0, what=what)
+
+
+check(
+    "ntk-map-images",
+    leading,
+    1,
+    counterfeit=0,
+    says="it does not grow, as the bulk of a kernel with two eigenvalues",
+    scope="the second eigenvalue, on digits",
+)
+assert spread_of(1024)[0] < spread_of(256)[0]
+
+# %% [markdown]
+# To the right the labels of the squares have a mean, and with it a scale of its own ({prf:ref}`ntk-competitors`), so that the red lines do not show one law. We measure the size of $P(\Theta)Y$ itself, on digits, with centred labels.
+
+# %%
+few, many_images, long_depths = 64, 1024, range(4, 80, 4)
+
+
+def relative_size(m, train, test):
+    """Of P(Θ)Y on new digits over that of Y, with m training digits."""
+    y = crowd.train_y[0, :m] - crowd.train_y[0, :m].mean(0)
+    new = ntk.mean_predictor(test.ntk[:, :m], train.ntk[:m, :m], y)
+    return float(new.square().mean().sqrt() / y.square().mean().sqrt())
+
+
+def sizes_of_predictions(sigma_w2):
+    """By number of images: a list along the depths."""
+    digits_x, new = crowd.train_x[0], crowd.test_x
+    net = {"depths": long_depths, "sigma_w2": sigma_w2, "sigma_b2": 0.18}
+    kernels = zip(
+        ntk.fcn_kernels(digits_x, **net, activation="erf"),
+        ntk.fcn_kernels(new, digits_x, **net, activation="erf"),
+        strict=True,
+    )
+    both = [(train, test) for (_, train), (_, test) in kernels]
+    return [[relative_size(m, *pair) for pair in both] for m in (few, many_images)]
+
+
+# %%
+def bought_depth(sigma_w2):
+    """Layers that a factor e in the number of images is worth."""
+    rows = np.log(sizes_of_predictions(sigma_w2))
+    small, large = (last_depth(row, long_depths, np.log(0.1)) for row in rows)
+    return (large - small) / np.log(many_images / few)
+
+
+bought = {sigma_w2: bought_depth(sigma_w2) for sigma_w2 in (2.2, 2.5, 2.8)}
+
+
+def one_scale_each(scale):
+    def one(sigma_w2, layers):
+        xi = scale(ntk.phase(sigma_w2, 0.18))
+        some = {"atol": 0.25, "n": 300, "seed": 0}
+        what = "layers for a factor e, in scales"
+        return lambda: measured(float(layers / xi), 1, what=what, **some)
+
+    return each(*(one(*item) for item in bought.items()))
+
+
+check(
+    "ntk-map-images",
+    one_scale_each,
+    lambda at: at.xi_star,
+    counterfeit=lambda at: at.xi_c,
+    says="each factor e in the number of images buys one ξ_c",
+    scope="P(Θ)Y on digits, 64 and 1024, centred labels",
+)
+
+# %% [markdown]
 # ### Trained networks of finite width
 #
 # Do networks that are trained, of finite width, with mini-batches and many layers, know about all this? The same plane, from SGD, at width 64. (The output at the start is subtracted, as in {prf:ref}`ntk-lazy`; so in the chaotic phase the labels' mean and the randomness of a narrow network compete.)
@@ -2774,21 +3211,22 @@ for name, shares in (("training", sgd_train), ("new", sgd_new)):
 # :::{prf:observation} The same regions
 # :label: ntk-map-sgd
 #
-# {status}`ntk-map-sgd` After 64 steps at depth 16: at $\sigma_w^2=0.5$ the networks have not learned the training set; at $\sigma_w^2=3$ they have, and are near chance on new digits; near the critical point they do best on new digits.
+# {status}`ntk-map-sgd` After 64 steps at depth 16: at $\sigma_w^2=0.5$ the networks have not learned the training set; at $\sigma_w^2=3$ they have, and are near chance on new digits; near the critical point they do best on new digits, of all the variances tried.
 # :::
 
 # %%
 def three_regions(column):
     """column: which σ_w² counts as critical; the others are the ends."""
     train, new = sgd_train[-1], sgd_new[-1]
-    best = max(new[0], new[-1])
+    ends, best = max(new[0], new[-1]), sgd_w[int(new.argmax())]
     holds = (
         train[0] < 0.3
         and train[-1] > 0.8
         and new[-1] < 0.3
-        and new[column] > best + 0.2
+        and new[column] > ends + 0.2
+        and abs(best - sgd_w[column]) <= 0.25
     )
-    words = f"new digits at σ_w² = {sgd_w[column]}: {new[column]:.0%}, at the ends at most {best:.0%}"
+    words = f"new digits at σ_w² = {sgd_w[column]}: {new[column]:.0%}, at the ends at most {ends:.0%}; best at {best}"
     return observed(bool(holds), words, n=sgd.config.test, seed=sgd.config.seed)
 
 
@@ -2844,7 +3282,7 @@ caption("ntk-sgd-stamp", trained.stamp)
 # :name: fig-ntk-sgd
 # :alt: The two maps for networks trained by SGD. On training images accuracy is low to the left beyond a line and high elsewhere. On new images accuracy is lost there, too, and to the right beyond a second line; the tongue between them reaches the largest depths.
 #
-# Networks of finite width after SGD, with the depths $8\,\xi_1$ and $2.5\,\xi_{c^*}$. {glue:md}`ntk-sgd-stamp`
+# Accuracy of networks of finite width after SGD, with the depths $8\,\xi_1$ and $2.5\,\xi_{c^*}$. {glue:md}`ntk-sgd-stamp`
 # :::
 #
 # The paper's own experiments are on CIFAR-10, for a variety of architectures {status}`ntk-corroborated`. Its numbered theorems and its appendices we have not read {status}`ntk-theorems`.
@@ -2855,12 +3293,12 @@ caption("ntk-sgd-stamp", trained.stamp)
 #
 # - *A learning rate that is not used* {status}`ntk-slip-eta`. The notebook computes $\eta=2/\lambda_{\max}$, and does not pass it to the function that trains. Its times are therefore times of a flow at a fixed rate, and not numbers of steps: since $\lambda_{\max}$ changes with the depth, so does what a given time is worth.
 # - *The critical point of the overlay* {status}`ntk-slip-critical`. The white lines change from $\xi_1$ to $\xi_*$ at $\sigma_w^2=1.76$. At $\sigma_b^2=0.18$ the critical point is {glue:text}`ntk-critical-018`. On the notebook's grid no point lies between.
-# - *Another start* {status}`ntk-slip-start`. The tangent kernel starts with 1 on its diagonal, where theory has $q^*$. By {prf:ref}`ntk-diagonal` the difference is $(1-q^*)\chi_1^l$: no limit changes.
+# - *Another start* {status}`ntk-slip-start`. The tangent kernel starts with 1 on its diagonal, where theory has $q^*$. The recursion of {prf:ref}`ntk-diagonal` makes of this a difference of $(1-q^*)\chi_1^l$. In the ordered phase it vanishes; in the chaotic phase the constant before $\chi_1^l$ is another one, and the rates are the same.
 # - *Three words* {status}`ntk-slip-words`. Where the text has $\kappa$ grow like $l\chi_1^l$, $\xi_1=1/\log\chi_1$ and $m$ eigenvalues 0, it means $\frac1{l\chi_1^l}$, $-1/\log\chi_1$ and $m-1$.
 
 # %%
-equivalents = [
-    float(4096 / digits.train_y[0].numel() * top / 2)
+trained_kernels = [
+    k.ntk
     for w in (0.65, 2.45)
     for _, k in ntk.fcn_kernels(
         digits.train_x[0],
@@ -2869,8 +3307,12 @@ equivalents = [
         sigma_b2=0.18,
         activation="erf",
     )
-    for top in [ntk.spectrum(k.ntk).lambda_max]
 ]
+# The notebook's loss is a mean over images and classes, which slows time.
+rate_of_flow = 1 / digits.train_y[0].numel()
+largest = [float(ntk.max_learning_rate(k)) for k in trained_kernels]
+equivalents = [4096 * rate_of_flow / step for step in largest]
+assert not any(1.7476 < w < 1.76 for w in np.linspace(0.5, 3, 40))
 glue("ntk-slip-least", scientific(min(equivalents), 0))
 glue("ntk-slip-most", scientific(max(equivalents), 0))
 
@@ -2886,6 +3328,19 @@ def spread_over(least):
     return observed(found > least, words, n=len(equivalents), seed=0)
 
 
+def as_after(time):
+    """Do so many steps' worth of flow give what the notebook's time gives?"""
+    labels, errors = digits.train_y[0], []
+    for k, steps, step in zip(
+        trained_kernels, equivalents, largest, strict=True
+    ):
+        ours = ntk.mean_predictor(k, k, labels, steps, step)
+        theirs = ntk.mean_predictor(k, k, labels, time, rate_of_flow)
+        errors.append(float((ours - theirs).abs().max()))
+    n, what = len(errors), "largest difference of an output"
+    return measured(worst(errors), 0, atol=1e-9, n=n, seed=0, what=what)
+
+
 # %%
 check(
     "ntk-slip-eta",
@@ -2893,6 +3348,14 @@ check(
     2,
     counterfeit=8,
     says="by more than eight powers of ten",
+)
+check(
+    "ntk-slip-eta",
+    as_after,
+    4096,
+    counterfeit=2048,
+    says="of half the time",
+    scope="what a time is worth in steps of 2/λ_max",
 )
 check(
     "ntk-slip-critical",
@@ -2914,7 +3377,8 @@ def another_start(difference):
         Chain(p(L + 1, force)).eq(q + chi * p(L, force), "any start g"),
         Chain(p(L, sp.Integer(1)) - p(L, q)).eq(difference, "1 and q*"),
     ]
-    return together(*(step.evidence() for step in steps))
+    first = identities([(p(0, force), force)])
+    return together(*(step.evidence() for step in steps), first)
 
 
 # %%
@@ -2945,18 +3409,13 @@ check(
 
 # %%
 def growth(sign):
-    """κ gains −sign·log χ₁ a layer, up to 1/l; and depth scales are positive."""
+    """Does (l χ₁^l)^sign describe how κ grows from depth 160 to 200?"""
     found = studies["ordered"].found.kappa
-    slope = float(torch.log(found[-1] / found[-11]) / 40)
-    expected = sign * np.log(studies["ordered"].phase.chi_1)
-    return measured(
-        slope - 1 / 180 * sign,
-        expected,
-        atol=0.01,
-        n=2,
-        seed=0,
-        what="log κ a layer",
-    )
+    chi_1 = studies["ordered"].phase.chi_1
+    gain = float(torch.log(found[-1] / found[-11]))
+    expected = sign * (np.log(200 / 160) + 40 * np.log(chi_1))
+    what = "growth of log κ over 40 layers"
+    return measured(gain, expected, atol=0.05, n=2, seed=0, what=what)
 
 
 # %%
@@ -2979,14 +3438,19 @@ check(
 # - The tangent kernel resonates: its distance from the limit is $l\chi^l$, that of the covariance $\chi^l$.
 # - At criticality $\kappa$ tends to $\frac{m+2}2$ (erf) or $\frac{m+3}3$ (ReLU), with a residual of $\frac{\log l}l$. The covariance alone has no such limit.
 # - Ordered networks predict by kriging. Chaotic ones predict zero; what is left of the *class* depends on what competes: nothing, the labels' mean, or the random start.
-# - Pooling over $d$ positions multiplies $\kappa-1$ by $d$. Dropout bounds $\kappa$ and erases the predictor. ReLU networks have no chaotic phase; without biases, residual and normalised ones have no depth scale at all.
+# - More images move the depth at which $P(\Theta)Y$ has a given size, by about one $\xi_*$ for each factor $e$. They hardly move that to which 90 % of the training images are learned.
+# - After enough layers a convolutional network without pooling is a fully connected one. Pooling over $d$ positions multiplies $\kappa-1$ by $d$; whether it generalizes better depends on the images.
+# - Dropout bounds $\kappa$ and erases the predictor. ReLU networks have no chaotic phase; without biases their $\kappa$ has no depth scale at all, with skip connections or normalisation or without.
 #
 # ## What was not checked
 #
 # - The limits of infinite width themselves: we sketched the proof, and measured the mean over random networks and the rate $\frac1{\sqrt N}$.
-# - By machine: existence and uniqueness of $c^*$ and the control of the remainders in the asymptotic theorems. SymPy checked the algebra of their proofs; the constants were measured at 50 digits.
+# - By machine: existence and uniqueness of $c^*$ and the control of the remainders in the asymptotic theorems. SymPy checked the algebra of their proofs. The constants were measured, those of Table 1 at 50 digits.
 # - The paper's numbered theorems, its appendices and its experiments on CIFAR-10. Ours use small images of digits and squares of two photographs, at sizes that two cores can carry.
-# - The table for phases other than those of erf. For tanh and other sigmoidal activations the formulas are the same, and the library computes their constants.
+# - The recursions for dropout, skip connections and layer normalisation, against random networks; those for images in two dimensions: the random convolutional networks here live on a circle.
+# - The border of training with thousands of images that do not overlap.
+# - Trained convolutional networks. What is said of pooling and generalization is said of mean predictors, each of one training set.
+# - The table for activations other than erf. For tanh and other sigmoidal ones the formulas are the same, and the library computes their constants.
 #
 # ## Exercises
 #
@@ -3092,7 +3556,7 @@ pooled_kappa
 # :class: dropdown
 # :::
 #
-# Solve $1+\frac{m\rho p^*}{(1-\rho)(p^*-\sigma_b^2)}=1000$ for $\rho$: with $f=\frac{999(p^*-\sigma_b^2)}{mp^*}$, $\rho=\frac f{1+f}$.
+# As {numref}`fig-ntk-dropout` shows, $\kappa$ stays below its limit, which increases with $\rho$. Solve $1+\frac{m\rho p^*}{(1-\rho)(p^*-\sigma_b^2)}=1000$ for $\rho$: with $f=\frac{999(p^*-\sigma_b^2)}{mp^*}$, at most $\rho=\frac f{1+f}$.
 
 # %%
 at = ntk.phase(1.25, 0.05)
@@ -3116,7 +3580,7 @@ print(f"ρ = {keep:.4f}, κ = {float(ntk.spectrum(kernel.ntk).kappa):.2f}")
 # :::{exercise} Is there chaos without saturation?
 # :label: ntk-ex-gelu
 #
-# ReLU has no chaotic phase. Find out whether tanh and GELU have one at $\sigma_b^2=0.05$, and where it begins. What goes wrong for GELU?
+# ReLU has no chaotic phase. Find out whether tanh has one at $\sigma_b^2=0.05$, and where it begins. For GELU, follow the fixed points of the variance: each $q$ is one at a certain $\sigma_w^2$, which `critical_line` lets you compute, for it returns $\frac1{\dot T}$ and $q-\frac T{\dot T}$. What goes wrong?
 # :::
 #
 # :::{solution-start} ntk-ex-gelu
@@ -3124,20 +3588,27 @@ print(f"ρ = {keep:.4f}, κ = {float(ntk.spectrum(kernel.ntk).kappa):.2f}")
 # :::
 
 # %%
+begins = ntk.critical_sigma_w2(0.05, "tanh")
+print(f"tanh is critical at σ_w² = {begins:.4f}")
 for sigma_w2 in (1.5, 1.9, 2.5):
     at = ntk.phase(sigma_w2, 0.05, "tanh")
-    print(f"tanh {sigma_w2}: {at.name}, q* = {at.q:.3f}, c* = {at.c:.3f}")
-for sigma_w2 in (1.5, 2.0, 2.1, 2.2, 2.3):
-    at = ntk.phase(sigma_w2, 0.05, "gelu")
-    print(f"GELU {sigma_w2}: q* = {at.q:.3f}, χ₁ = {at.chi_1:.3f}")
+    print(f"{sigma_w2}: {at.name}, q* = {at.q:.3f}, c* = {at.c:.3f}")
+
+fixed_q = torch.linspace(0.06, 5, 5000, dtype=torch.float64)
+inverse_slope, bias = ntk.critical_line(fixed_q, "gelu")
+w_of_q = (fixed_q - 0.05) * inverse_slope / (fixed_q - bias)  # (q − σ_b²)/T
+chi_of_q, top = w_of_q / inverse_slope, int(w_of_q.argmax())
+print(f"GELU: σ_w² at most {w_of_q[top]:.3f}, at q = {fixed_q[top]:.3f}")
+print(f"up to there χ₁ is at most {chi_of_q[: top + 1].max():.3f}")
+assert chi_of_q[: top + 1].max() < 1
 
 # %% [markdown]
-# tanh behaves like erf. GELU does not saturate: $T$ grows like $\frac q4$ for small $q$ and like $\frac q2$ for large, so the map of the variance is not concave. A little above $\sigma_w^2=2$ its fixed point is lost, while $\chi_1$ is still below 1: the variance explodes before there can be chaos at a fixed point.
+# tanh behaves like erf. GELU does not saturate: $T$ grows like $\frac q4$ for small $q$ and like $\frac q2$ for large ones, and the map of the variance is not concave. As $q$ grows, its $\sigma_w^2$ rises to a maximum, and falls back to 2. So above 2 there are two fixed points: a stable one with $\chi_1<1$, and a larger one, from which all larger variances run away. At the maximum both vanish: the variance explodes before there is chaos. The reason: $\frac{dT}{dq}=\mathbb E\varphi'^2+\mathbb E\varphi\varphi''$. Saturation makes the last term negative; here it is positive, so $\chi_1$ is less than the slope of $\mathcal Q$, which is at most 1 at a stable fixed point.
 #
 # :::{solution-end}
 # :::
 #
-# :::{exercise} A third way to lose
+# :::{exercise} Balanced classes
 # :label: ntk-ex-shift
 #
 # In {numref}`fig-ntk-ends` the labels have a mean because each is $\frac9{10}$ or $-\frac1{10}$ and the ten digits are not equally frequent in the training set. Take a training set with six images of each digit, and the same labels. Which curve do you expect? Check it at depth 32.
@@ -3162,6 +3633,38 @@ share = members.accuracies(
 )
 print(f"accuracy on new digits: {float(share[0, 1]):.0%}")
 assert share[0, 1] > 0.6
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# :::{exercise} The border of ReLU (harder)
+# :label: ntk-ex-border
+#
+# Take ReLU with biases at $\sigma_w^2=2$, where {prf:ref}`ntk-relu-bias` ends, and inputs of one norm. How do $q^l$ and $\theta$ behave? Which $r$ takes the place of 3, what share of the diagonal is $p_{ab}$, and where does $\kappa$ tend? And for $\sigma_w^2>2$? Compare with the library; at 2 the error of $\kappa$ is of the order $1/\sqrt l$.
+# :::
+#
+# :::{solution-start} ntk-ex-border
+# :class: dropdown
+# :::
+#
+# $q^l=q^0+l\sigma_b^2$. A layer multiplies $1-\cos\theta$ by what it does without biases, and by $q^l/q^{l+1}\simeq1-\frac1l$. So $\theta\mapsto(1-\frac1{2l})\,\theta-\frac{\theta^2}{3\pi}+\dots$, and $\frac1\theta$ gains $\frac1{2l\theta}+\frac1{3\pi}$. Therefore $\frac1\theta=\frac{2l}{3\pi}$, up to a multiple of $\sqrt l$, and $\chi=1-\frac\theta\pi\simeq1-\frac3{2l}$: $r=\frac32$. Now both recursions are driven by $q^l\simeq l\sigma_b^2$. The diagonal is $\frac12l^2\sigma_b^2$; inserting $p_{ab}=xl^2\sigma_b^2$ gives $2x=1-\frac32x$, so $x=\frac27$. The share is $\frac47$, and $\kappa\to1+\frac{4m}3$.
+#
+# For $\sigma_w^2>2$ the variance grows like $(\frac{\sigma_w^2}2)^l$, and what biases add to the correlations sums to a constant. So $\kappa\to\frac{m+3}3$, as without them. With $m=6$ the two limits are 9 and 3.
+
+# %%
+for sigma_w2 in (2.0, 2.5):
+    deeper = ntk.fcn_kernels(
+        six,
+        depths=(500, 2000),
+        sigma_w2=sigma_w2,
+        sigma_b2=1.0,
+        activation="relu",
+    )
+    near, far_down = (float(ntk.spectrum(k.ntk).kappa) for _, k in deeper)
+    guess = 2 * far_down - near if sigma_w2 == 2 else far_down  # without 1/√l
+    print(f"σ_w² = {sigma_w2}: κ = {far_down:.2f}, in the limit {guess:.2f}")
+    assert abs(guess - (9 if sigma_w2 == 2 else 3)) < 0.1
 
 # %% [markdown]
 # :::{solution-end}

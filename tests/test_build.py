@@ -1,5 +1,6 @@
 """Running chapters, the cache of their outputs, and the site that is built from it."""
 
+import ast
 import json
 import os
 import signal
@@ -114,6 +115,15 @@ def test_neighbours_count_where_their_package_hands_out_a_name(book, code, used)
     book.write("lib/pack/a.py", "f = 1\n")
     book.write("lib/pack/b.py", "")
     assert {path.stem for path in cache.library_files(book.root, code)} == used
+
+
+def test_a_package_binds_the_name_of_a_module_only_from_that_module():
+    """For `from lib.ntk import phase` the digest looks at lib/ntk/phase.py."""
+    for init in codehash.ROOT.glob("lib/*/__init__.py"):
+        for node in ast.parse(init.read_text(encoding="utf8")).body:
+            for alias in node.names if isinstance(node, ast.ImportFrom) else ():
+                if (init.parent / f"{alias.name}.py").is_file():
+                    assert node.module == f"lib.{init.parent.name}.{alias.name}"
 
 
 def test_a_package_that_does_something_counts_for_all_its_modules(book):

@@ -23,7 +23,7 @@ def kernels_full() -> MapConfig:
 
 
 def photograph_kernels() -> MapConfig:
-    """From few images to as many as the paper's notebook tests on."""
+    """From few images to ten thousand."""
     depths, images = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96), (256, 1024, 4096, 10_000)
     return MapConfig(VARIANCES[::3], depths, data="photographs", images=images, test=2000)
 

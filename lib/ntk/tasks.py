@@ -17,7 +17,7 @@ TILE, SIDE, APART = 64, 32, 3  # pixels
 
 
 def photographs(generator: torch.Generator, *, test: int, dtype: torch.dtype) -> data.Images:
-    """14,520 colour squares of 32 by 32 pixels from two photographs, of a temple and of a flower.
+    """Colour squares of 32 by 32 pixels, cut from two photographs, of a temple and of a flower.
 
     They come with scikit-learn, so that images of CIFAR-10's size need no network.  The class of a
     square is its photograph.  A photograph is cut into 60 tiles of 64 by 64 pixels, and a tile into

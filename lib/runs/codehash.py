@@ -30,7 +30,8 @@ def module_files(root: Path, name: str) -> Iterator[Path]:
     """The file of `name` or of what holds it, if it is the library's, and the packages above.
 
     A package that only passes names on decides nothing about its modules, and counts only where a
-    name is taken from it: else every module would run the code of all its neighbours.
+    name is taken from it: else every module would run the code of all its neighbours.  So a module
+    must not change another when it is imported.
     """
     parts = name.split(".")
     if parts[0] != LIBRARY:
