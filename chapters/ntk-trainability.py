@@ -2976,7 +2976,7 @@ caption("ntk-map-stamp", full.stamp)
 #
 # ### More images
 #
-# The depth scales do not know the data. But how many images there are enters twice. In the ordered phase $\kappa=\frac{mp^*}{g\mu}\,\frac{\chi_1^{-l}}l$, and $\mu$ does not grow with the number $m$ of images, since a vector of sum 0 on some of them is one on all. So if training had to wait for all eigenvalues, then after the same time each factor $e$ in $m$ would cost at least one $\xi_1$ of depth. In the chaotic phase $P(\Theta)Y$ is a sum over $m$ images, and so a multiple of $m\,l\,e^{-l/\xi_*}$: each factor $e$ buys one $\xi_*$, up to the factor $l$.
+# The depth scales do not know the data. But how many images there are enters twice. In the ordered phase $\kappa=\frac{mp^*}{g\mu}\,\frac{\chi_1^{-l}}l$, and $\mu$ (see {numref}`table-ntk-ordered`) does not grow with the number $m$ of images, since a vector of sum 0 on some of them is one on all. So if training had to wait for all eigenvalues, then after the same time each factor $e$ in $m$ would cost at least one $\xi_1$ of depth. In the chaotic phase $P(\Theta)Y$ is a sum over $m$ images, and so a multiple of $m\,l\,e^{-l/\xi_*}$: each factor $e$ buys one $\xi_*$, up to the factor $l$.
 #
 # We take up to ten thousand of the squares of {numref}`fig-ntk-photographs`; so many overlap, and most are much like others. {numref}`fig-ntk-images` shows the last depth with an accuracy of at least 90 % on training squares, and that with at least 80 % on new ones, interpolated between the ten depths of the run.
 
@@ -3013,7 +3013,7 @@ for across, borders_to, color in (
 lowered = trained_to[0] - folds * ordered_xi
 ax.plot(photo_w[ordered], lowered, "--", color=COLORS["grey"])
 for words, across, height, color in (
-    ("training squares", 0.62, 45, "blue"),
+    ("training squares", 0.5, 45, "blue"),
     ("if κ decided,\n10 000 squares", 1.43, 33, "grey"),
     ("new squares", 2.1, 82, "red"),
     ("10 000", 2.75, 40, "red"),
