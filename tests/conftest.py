@@ -1,6 +1,7 @@
 """What several test files share: where the repository is, and a book small enough to build."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,10 @@ import pairs
 # A busy machine is no bug: no test fails for being slow, and each run draws the same examples.
 settings.register_profile("book", deadline=None, derandomize=True)
 settings.load_profile("book")
+
+# A shell that starts the tests in the background lets them, and all that they start, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = f"""\
