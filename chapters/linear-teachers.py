@@ -642,17 +642,22 @@ def each_term_needed(runs):
     )
 
 
+def check_terms(row, runs, count):
+    """The bound of a row, each of its terms on the runs that strain it."""
+    assert sum(run.push[0].numel() for run, _ in runs) == count
+    check(
+        row,
+        each_term_needed(runs),
+        (1, 1, 1),
+        counterfeit=(0.4, 0.95, 0.9),
+        says="0.4 of the first, 0.95 of the second or 0.9 of the last term will do",
+        scope=f"{count} runs, at every step",
+    )
+
+
 # %%
 sgd_runs = [(run, log_steps(run)) for run in (sgd, gd, *strains)]
-check(
-    "lt-sgd",
-    each_term_needed(sgd_runs),
-    (1, 1, 1),
-    counterfeit=(0.4, 0.95, 0.9),
-    says="0.4 of the first, 0.95 of the second or 0.9 of the last term will do",
-    scope="19 runs, at every step",
-)
-assert sum(run.push[0].numel() for run, _ in sgd_runs) == 19
+check_terms("lt-sgd", sgd_runs, 19)
 glue("slack-random", int(1 / used(*sgd_runs[0])[-1].max()))
 for name, run in zip(("steps", "radius", "start"), strains, strict=True):
     glue(f"used-{name}", f"{float(used(run, log_steps(run)).max()):.2f}")
@@ -917,17 +922,7 @@ check(
 hinge_rule = Descent(tensor([0.1, 1, 10]), loss="hinge", order=orders[0])
 hinge = potentials(wide[0], *sample, 40 * EPOCHS, hinge_rule)
 steep = all_strained("hinge")
-hinge_runs = [(run, 1.0) for run in (hinge, *steep)]
-
-check(
-    "lt-hinge",
-    each_term_needed(hinge_runs),
-    (1, 1, 1),
-    counterfeit=(0.4, 0.95, 0.9),
-    says="0.4 of the first, 0.95 of the second or 0.9 of the last term will do",
-    scope="10 runs, at every step",
-)
-assert sum(run.push[0].numel() for run, _ in hinge_runs) == 10
+check_terms("lt-hinge", [(run, 1.0) for run in (hinge, *steep)], 10)
 
 # %% [markdown]
 # :::{prf:corollary} Gradient flow

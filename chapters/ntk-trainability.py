@@ -1428,11 +1428,12 @@ def excess(path, r):
 
 
 # %%
-def one_by_one(found, what, rtol=0.01):
+def one_by_one(found, what, rtol=0.01, atol=None, n=1, seed=0):
     """Numbers beside predictions: each of them must refuse a counterfeit."""
+    near = {"rtol": rtol} if atol is None else {"atol": atol}
 
     def one(x, y):
-        some = {"rtol": rtol, "n": 1, "seed": 0, "what": what}
+        some = near | {"n": n, "seed": seed, "what": what}
         return lambda: measured(float(x), float(y), **some)
 
     def verify(expected):
@@ -1660,8 +1661,7 @@ def cell(phase, quantity, architecture):
     what, rtol = COMPARED[phase][quantity]
 
     def one(altered):
-        # The ordered λ_max has one pair more, λ_max and mp*: this implies it.
-        *_, pair = table.cell(phase, architecture, quantity, **altered)
+        pair = table.cell(phase, architecture, quantity, **altered)
         some = {"rtol": rtol, "n": 1, "seed": 0, "what": what}
         return lambda: measured(*map(float, pair), **some)
 
@@ -3052,24 +3052,12 @@ def shift(borders_to):
     return moved[np.isfinite(moved)]
 
 
-def training_ends_earlier(by):
-    """By how many ξ₁ for each factor e in the number of images?"""
-    at_90 = shift(trained_to)
-    assert len(at_90) == 4  # variances
-    n, what = counted.info["config"]["images"][-1], "shift in ξ₁"
-
-    def one(found):
-        some = {"atol": 1, "n": n, "seed": counted.info["seed"], "what": what}
-        return lambda: measured(float(found), float(-by * folds), **some)
-
-    return each(*map(one, at_90))
-
-
+recorded_run = {"n": int(sizes[-1]), "seed": counted.info["seed"]}
 check(
     "ntk-map-images",
-    training_ends_earlier,
-    0,
-    counterfeit=1,
+    one_by_one(shift(trained_to), "shift in ξ₁", atol=1, **recorded_run),
+    [0] * 4,  # variances
+    counterfeit=[-folds] * 4,
     says="one ξ₁ earlier for each factor e in the number of images",
     scope="training on photographs, recorded",
 )
@@ -3172,21 +3160,12 @@ def bought_depth(sigma_w2):
 bought = {sigma_w2: bought_depth(sigma_w2) for sigma_w2 in (2.2, 2.5, 2.8)}
 
 
-def one_scale_each(scale):
-    def one(sigma_w2, layers):
-        xi = scale(ntk.phase(sigma_w2, 0.18))
-        some = {"atol": 0.25, "n": 300, "seed": 0}
-        what = "layers for a factor e, in scales"
-        return lambda: measured(float(layers / xi), 1, what=what, **some)
-
-    return each(*(one(*item) for item in bought.items()))
-
-
+scales = [ntk.phase(sigma_w2, 0.18) for sigma_w2 in bought]
 check(
     "ntk-map-images",
-    one_scale_each,
-    lambda at: at.xi_star,
-    counterfeit=lambda at: at.xi_c,
+    one_by_one(bought.values(), "layers for a factor e", rtol=0.25, n=300),
+    [at.xi_star for at in scales],
+    counterfeit=[at.xi_c for at in scales],
     says="each factor e in the number of images buys one ξ_c",
     scope="P(Θ)Y on digits, 64 and 1024, centred labels",
 )

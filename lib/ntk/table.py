@@ -14,7 +14,7 @@ from lib.ntk.deep import DEPTHS, DIGITS, LABELS, POSITIONS, Regime, deep, read_o
 ARCHITECTURES = ("FCN", "CNN-F", "CNN-P")
 QUANTITIES = ("lambda_max", "lambda_bulk", "kappa", "P(Theta)Y")
 
-Pairs = list[tuple[mp.mpf, mp.mpf]]
+Pair = tuple[mp.mpf, mp.mpf]
 
 
 class Sequence:
@@ -61,8 +61,10 @@ class Sequence:
         )
 
 
-def cell(phase: str, architecture: str, quantity: str, **altered: Any) -> Pairs:
-    """Pairs (measured, predicted) for one entry of Table 1, each of them at 50 digits.
+def cell(phase: str, architecture: str, quantity: str, **altered: Any) -> Pair:
+    """What is measured of an entry of Table 1, and what is predicted, both at 50 digits.
+
+    The ordered λ_max is measured by how far it is from m p*.
 
     ``altered`` predicts something else, for a comparison: ``pooled=False`` treats CNN-P like
     CNN-F; ``gain`` replaces the factor of the resonance; ``r=3`` is the decay of ReLU at
@@ -83,7 +85,7 @@ def ordered(
     pooled: bool | None = None,
     gain: Any = None,
     kriging: str = "ordinary",
-) -> Pairs:
+) -> Pair:
     """p* − Θ_ab ≃ l χ_1^l·gain·ζ_ab, with ζ_ab the limit of χ_1^(−l)(1 − c_ab)."""
     at, (low, high) = s.at, s.depths
     gain = at.gain if gain is None else gain
@@ -97,14 +99,14 @@ def ordered(
 
     if quantity == "lambda_max":
         gap = slope(lambda depth: s.m * at.p - s.eigenvalues(depth)[-1])
-        return [(s.eigenvalues(high)[-1], s.m * at.p), (gap, gain * whole)]
+        return gap, gain * whole
     if quantity == "lambda_bulk":
-        return [(slope(s.bulk), gain * (whole - trace) / (s.m - 1))]
+        return slope(s.bulk), gain * (whole - trace) / (s.m - 1)
     if quantity == "kappa":
         scaled = [s.kappa(depth) * depth * at.chi_1**depth for depth in (low, high)]
-        return [(2 * scaled[1] - scaled[0], s.m * at.p / (gain * smallest(-zeta)))]
+        return 2 * scaled[1] - scaled[0], s.m * at.p / (gain * smallest(-zeta))
     found = 2 * s.predictor(high) - s.predictor(low)
-    return [(found, mp.fdot(weights(-zeta, -row, kriging), LABELS))]
+    return found, mp.fdot(weights(-zeta, -row, kriging), LABELS)
 
 
 def smallest(matrix: mp.matrix) -> mp.mpf:
@@ -124,7 +126,7 @@ def weights(inside: mp.matrix, across: mp.matrix, kriging: str) -> mp.matrix:
     return simple + spread * (1 - sum(simple)) / sum(spread)
 
 
-def critical(s: Sequence, quantity: str, pooled: bool | None = None, r: int = 2) -> Pairs:
+def critical(s: Sequence, quantity: str, pooled: bool | None = None, r: int = 2) -> Pair:
     """Θ_ab ≃ q*(l + s_ab)/(r + 1) with χ = 1 − r/l: r = 2 for smooth activations, 3 for ReLU."""
     at, first, m = s.at, s.depths[0], s.m
     pooled = s.pooled if pooled is None else pooled
@@ -136,21 +138,21 @@ def critical(s: Sequence, quantity: str, pooled: bool | None = None, r: int = 2)
 
     if quantity == "lambda_max":
         share = mp.mpf(m * d + r) / (d * (r + 1))
-        return [(leading(lambda depth: s.eigenvalues(depth)[-1]), share * at.q)]
+        return leading(lambda depth: s.eigenvalues(depth)[-1]), share * at.q
     if quantity == "lambda_bulk":
-        return [(leading(s.bulk), mp.mpf(r) / (d * (r + 1)) * at.q)]
+        return leading(s.bulk), mp.mpf(r) / (d * (r + 1)) * at.q
     if quantity == "kappa":
-        return [(leading(lambda depth: depth * s.kappa(depth)), mp.mpf(m * d + r) / r)]
+        return leading(lambda depth: depth * s.kappa(depth)), mp.mpf(m * d + r) / r
     reference = 2 / at.curvature / (1 - s.layers[4 * first][0][0, 0, 1, 0] / at.q)
     shift, row = s.shape(lambda c: 2 / at.curvature / (1 - c) - reference, 4 * first, pooled)
     mixed = mp.fdot(shift * mp.matrix(LABELS), mp.ones(m, 1)) * d / (m * d + r)
     found = leading(lambda depth: depth**2 * s.predictor(depth))
-    return [(found, mp.mpf(d) / r * (mp.fdot(row, LABELS) - mixed))]
+    return found, mp.mpf(d) / r * (mp.fdot(row, LABELS) - mixed)
 
 
 def chaotic(
     s: Sequence, quantity: str, pooled: bool | None = None, gain: Any = None, layers: int = 1
-) -> Pairs:
+) -> Pair:
     """Θ_aa ≃ q* χ_1^(l+1)/(χ_1 − 1), and Θ_ab − p* ≃ l χ_c^l·gain·ζ_ab."""
     at, first = s.at, s.depths[0]
     pooled = s.pooled if pooled is None else pooled
@@ -158,12 +160,12 @@ def chaotic(
     gain = at.gain if gain is None else gain
     a = at.q * at.chi_1 ** (first + layers) / (d * (at.chi_1 - 1))
     if quantity == "lambda_max":
-        return [(s.eigenvalues(first)[-1], a)]
+        return s.eigenvalues(first)[-1], a
     if quantity == "lambda_bulk":
-        return [(s.bulk(first), a)]
+        return s.bulk(first), a
     if quantity == "kappa":
-        return [(s.kappa(first) - 1, s.m * at.p / a)]
+        return s.kappa(first) - 1, s.m * at.p / a
     _, row = s.shape(lambda c: (c - at.c) * at.chi_c**-first, first, pooled)
     ratio = at.chi_c / at.chi_1
     slope = s.predictor(first + 1) * ratio ** -(first + 1) - s.predictor(first) * ratio**-first
-    return [(slope, mp.fdot(row, LABELS) * gain * at.chi_1**first / a)]
+    return slope, mp.fdot(row, LABELS) * gain * at.chi_1**first / a
