@@ -2251,7 +2251,7 @@ network = {"sigma_w2": 1.25, "sigma_b2": 0.05, "activation": "erf"}
 dropped = {}
 for keep in KEEPS:
     kernels = ntk.fcn_kernels(
-        eight, depths=drop_depths, **network, dropout=keep
+        eight, depths=drop_depths, **network, keep_prob=keep
     )
     dropped[keep] = np.array(
         [float(ntk.spectrum(k.ntk).kappa) for _, k in kernels]
@@ -2286,7 +2286,7 @@ glue("ntk-dropout-99", round(dropped[0.99][-1]))
 # %%
 def forgets_the_digit(keep):
     """Is the row of P(Θ) for a new digit the constant p*/(a + mp*)?"""
-    kind = network | {"depth": 600, "dropout": keep}
+    kind = network | {"depth": 600, "keep_prob": keep}
     train = ntk.fcn_kernel(eight, **kind).ntk
     row = ntk.fcn_kernel(digits.test_x[:1], eight, **kind).ntk[0]
     constant = at.p / ((1 / keep - 1) * (at.p - 0.05) + 8 * at.p)
@@ -3548,7 +3548,7 @@ kernel = ntk.fcn_kernel(
     sigma_w2=1.25,
     sigma_b2=0.05,
     activation="erf",
-    dropout=keep,
+    keep_prob=keep,
 )
 print(f"ρ = {keep:.4f}, κ = {float(ntk.spectrum(kernel.ntk).kappa):.2f}")
 

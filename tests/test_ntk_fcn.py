@@ -124,6 +124,24 @@ def test_equal_inputs_in_two_sets_survive_deep_chaos():
         assert relative(twice.diagonal(), once.diagonal()) < 1e-12
 
 
+@pytest.mark.parametrize("activation", ["erf", "tanh"])
+@pytest.mark.parametrize("extra", [{}, {"layer_norm": True}, {"residual": True}], ids=str)
+def test_an_odd_network_treats_opposite_inputs_as_equal_ones(activation, extra):
+    depth = 5 if extra.get("residual") else 100  # there variances grow
+    kind = {"depth": depth, "sigma_w2": 3.0, "sigma_b2": 0.0, "activation": activation} | extra
+    moved = torch.cat([X, X + 1e-9 * normal(*X.shape, seed=1)])
+    for near, opposite in zip(
+        fcn_kernel(X, moved, **kind), fcn_kernel(X, -moved, **kind), strict=True
+    ):
+        assert relative(-opposite, near) < 1e-10
+
+
+def test_an_even_network_does_not_see_the_sign():
+    kind = {"depth": 3, "sigma_w2": 1.5, "sigma_b2": 0.0, "activation": torch.cos}
+    for found, wanted in zip(fcn_kernel(X, -X, **kind), fcn_kernel(X, X, **kind), strict=True):
+        assert relative(found, wanted) < 1e-12
+
+
 def test_rounding_does_not_leave_the_domain_of_the_arc_sine():
     x = torch.cat([X, X[:1]])
     found = fcn_kernel(x, depth=300, sigma_w2=3.0, sigma_b2=0.05, activation="erf").ntk
@@ -282,7 +300,7 @@ def test_kernels_are_symmetric_and_positive(seed, activation):
 
 
 def test_all_depths_at_once():
-    for options in ({"activation": "relu"}, {"activation": "erf", "dropout": 0.8}):
+    for options in ({"activation": "relu"}, {"activation": "erf", "keep_prob": 0.8}):
         kind = PLAIN | options
         del kind["depth"]
         found = dict(fcn_kernels(X, depths=(4, 0, 1), **kind))
@@ -361,11 +379,11 @@ def test_deep_relu_networks_do_not_overflow_early():
 
 def test_dropout_changes_the_diagonal_alone():
     kept = 0.5
-    full, thin = (fcn_kernel(X, dropout=p, **PLAIN | {"activation": "erf"}) for p in (1.0, kept))
+    full, thin = (fcn_kernel(X, keep_prob=p, **PLAIN | {"activation": "erf"}) for p in (1.0, kept))
     for a, b in zip(full, thin, strict=True):
         wanted = a + torch.diag((1 / kept - 1) * (a.diagonal() - 0.1))
         torch.testing.assert_close(b, wanted, rtol=1e-15, atol=0)
-    apart = fcn_kernel(X, X[:2], dropout=kept, **PLAIN)
+    apart = fcn_kernel(X, X[:2], keep_prob=kept, **PLAIN)
     assert all(map(torch.equal, apart, fcn_kernel(X, X[:2], **PLAIN)))
 
 
@@ -374,7 +392,7 @@ def test_dropout_bounds_the_condition_number_of_the_ordered_phase():
     x = normal(4, 3)
     x *= (phase(1.25, 0.05).q - 0.05) ** 0.5 * 3**0.5 / 1.25**0.5 / x.norm(dim=1, keepdim=True)
     for kept in (0.99, 0.8, 0.5):
-        kind = {"sigma_w2": 1.25, "sigma_b2": 0.05, "activation": "erf", "dropout": kept}
+        kind = {"sigma_w2": 1.25, "sigma_b2": 0.05, "activation": "erf", "keep_prob": kept}
         wanted = 1 + len(x) * kept * p / ((1 - kept) * (p - 0.05))
         assert float(spectrum(fcn_kernel(x, depth=900, **kind).ntk).kappa) == pytest.approx(
             wanted, rel=1e-6
@@ -401,9 +419,11 @@ def test_dropout_bounds_the_condition_number_of_the_ordered_phase():
         ({"activation": "sigmoid"}, UnknownActivation, "relu, erf, tanh, gelu"),
         ({"activation": 3}, UnknownActivation, "3"),
         ({"activation": lambda x: x.sum()}, UnknownActivation, "elementwise"),
-        ({"dropout": 0.0}, OutOfRange, "dropout"),
-        ({"dropout": 1.1}, OutOfRange, "dropout"),
-        ({"dropout": 0.5, "residual": True}, OutOfRange, "residual"),
+        ({"activation": torch.nn.Softmax(-1)}, UnknownActivation, "elementwise"),
+        ({"activation": torch.nn.Softmax(0)}, UnknownActivation, "elementwise"),
+        ({"keep_prob": 0.0}, OutOfRange, "keep_prob"),
+        ({"keep_prob": 1.1}, OutOfRange, "keep_prob"),
+        ({"keep_prob": 0.5, "residual": True}, OutOfRange, "residual"),
         ({"x1": X.long()}, TypeError, "int64"),
         ({"x1": X.half()}, TypeError, "float16"),
         ({"x1": X[0]}, ShapeMismatch, "features"),

@@ -36,11 +36,15 @@ class Opposite(NamedTuple):
 
 
 class Near(NamedTuple):
-    """Pairs that are nearly equal: their places, and for each the gap of K, and Θ."""
+    """Pairs that are nearly equal, or with the sign −1 nearly opposite: where, and what for each.
+
+    gap: of |K|.  theta: |Θ|.  sign: of both.
+    """
 
     index: tuple[Tensor, ...]
     gap: Tensor
     theta: Tensor
+    sign: Tensor
 
 
 class State(NamedTuple):
@@ -128,12 +132,13 @@ def unit_gap(x: Tensor, y: Tensor) -> tuple[Tensor, Opposite | None]:
     return gap, Opposite(far, rest)
 
 
-def half_square(x: Tensor, y: Tensor, index: tuple[Tensor, ...], sign: int) -> Tensor:
-    """½‖x + sign·y‖² for pairs (*batch, i, j), a few at a time."""
-    parts = []
-    for part in torch.stack(index).split(max(1, 2**22 // x.shape[-1]), 1):
+def half_square(x: Tensor, y: Tensor, index: tuple[Tensor, ...], sign: Tensor | int) -> Tensor:
+    """½‖x + sign·y‖² for pairs (*batch, i, j), a few at a time; sign: one, or one for each."""
+    signs = torch.as_tensor(sign, dtype=y.dtype, device=y.device).expand(len(index[0]))[:, None]
+    few, parts = max(1, 2**22 // x.shape[-1]), []
+    for part, s in zip(torch.stack(index).split(few, 1), signs.split(few), strict=True):
         *batch, i, j = part
-        parts.append(torch.add(x[(*batch, i)], y[(*batch, j)], alpha=sign).square().sum(-1) / 2)
+        parts.append((x[(*batch, i)] + s * y[(*batch, j)]).square().sum(-1) / 2)
     return torch.cat(parts)
 
 

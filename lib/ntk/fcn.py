@@ -37,7 +37,7 @@ class Problem(NamedTuple):
     left: Side
     right: Side
     symmetric: bool
-    dropout: float
+    keep_prob: float
 
     @property
     def shape(self) -> torch.Size:
@@ -55,7 +55,7 @@ def fcn_kernel(
     sigma_w2: Scale,
     sigma_b2: Scale,
     activation: str | Callable[[Tensor], Tensor] | Activation,
-    dropout: float = 1.0,
+    keep_prob: float = 1.0,
     residual: bool = False,
     layer_norm: bool = False,
 ) -> Kernels:
@@ -70,8 +70,9 @@ def fcn_kernel(
             kernels for each of their entries.
         activation: "relu", "erf", "tanh", "gelu", a smooth function of tensors, or a record made
             by `lib.ntk.hermite.quadrature`.
-        dropout: probability in (0, 1] to keep a unit of the last layer before the read-out. Masks
-            of different inputs are independent: only the diagonal of a symmetric kernel changes.
+        keep_prob: probability in (0, 1] that dropout keeps a unit of the last layer before the
+            read-out (1 minus the `p` of `torch.nn.Dropout`). Masks of different inputs are
+            independent: only the diagonal of a symmetric kernel changes.
         residual: blocks z + Dense(activation(z)), after the first Dense.
         layer_norm: layer normalization before each activation, of infinite width and without ε.
 
@@ -84,7 +85,9 @@ def fcn_kernel(
         ValueError, TypeError: before any work; the message names the argument and the remedy.
     """
     check_depth(depth)
-    problem = prepare(x1, x2, depth, sigma_w2, sigma_b2, activation, dropout, residual, layer_norm)
+    problem = prepare(
+        x1, x2, depth, sigma_w2, sigma_b2, activation, keep_prob, residual, layer_norm
+    )
     out = empty(problem)
 
     def work(block: Block) -> None:
@@ -107,7 +110,7 @@ def fcn_kernels(
     sigma_w2: Scale,
     sigma_b2: Scale,
     activation: str | Callable[[Tensor], Tensor] | Activation,
-    dropout: float = 1.0,
+    keep_prob: float = 1.0,
     residual: bool = False,
     layer_norm: bool = False,
 ) -> Iterator[tuple[int, Kernels]]:
@@ -121,7 +124,7 @@ def fcn_kernels(
     if not wanted:
         raise OutOfRange("depths is empty; name at least one depth")
     problem = prepare(
-        x1, x2, wanted[-1], sigma_w2, sigma_b2, activation, dropout, residual, layer_norm
+        x1, x2, wanted[-1], sigma_w2, sigma_b2, activation, keep_prob, residual, layer_norm
     )
     return layers(problem, wanted)
 
@@ -168,16 +171,16 @@ def prepare(
     sigma_w2: Scale,
     sigma_b2: Scale,
     activation: str | Callable[[Tensor], Tensor] | Activation,
-    dropout: float,
+    keep_prob: float,
     residual: bool,
     layer_norm: bool,
 ) -> Problem:
     """Check everything, and follow the variances through all layers."""
     check_inputs(x1, x2)
     check_variances(sigma_w2, sigma_b2, x1.shape[:-2])
-    check_fraction("dropout", dropout)
-    if residual and dropout < 1:
-        raise OutOfRange("dropout with residual=True is not defined here; use one of them")
+    check_fraction("keep_prob", keep_prob)
+    if residual and keep_prob < 1:
+        raise OutOfRange("keep_prob with residual=True is not defined here; use one of them")
     scales = [column(s, x1) for s in (sigma_w2, sigma_b2)]
     net = Network(*scales, get_activation(activation), bool(residual), bool(layer_norm))
     left = side(net, x1.detach(), depth)
@@ -186,7 +189,7 @@ def prepare(
         raise OutOfRange(
             "layer_norm of an input 0 without bias; drop the input or use sigma_b2 > 0"
         )
-    return Problem(net, left, right, x2 is None, dropout)
+    return Problem(net, left, right, x2 is None, keep_prob)
 
 
 def column(scale: Scale, like: Tensor) -> Scale:
@@ -242,7 +245,7 @@ def completed(problem: Problem, out: Kernels, depth: int) -> Kernels:
     if not problem.symmetric:
         return out
     variances = problem.left.variances[: depth + 1]
-    share, bias = 1 / problem.dropout - 1, problem.net.sigma_b2
+    share, bias = 1 / problem.keep_prob - 1, problem.net.sigma_b2
     for whole, q in zip(
         out, (variances[-1], tangent_diagonal(problem.net, variances)), strict=True
     ):

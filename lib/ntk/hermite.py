@@ -23,6 +23,7 @@ from lib.ntk.errors import NotConverged, OutOfRange, UnknownActivation
 
 FIRST, ORDER = 48, 3072  # Hermite terms: the first try, and the most; twice as many nodes
 TOLERANCE = 1e-6  # of E φ² and E φ'² may be lost with the terms that are left out
+REFUSED = "is no differentiable, deterministic elementwise function of a tensor"
 Function = Callable[[Tensor], Tensor]
 
 
@@ -63,11 +64,19 @@ def values(function: Function, q: Tensor, order: int) -> tuple[Tensor, Tensor, R
         u = q.sqrt()[..., None] * r.nodes
         f = function(u)
         if not isinstance(f, Tensor) or f.shape != u.shape or not f.requires_grad:
-            raise UnknownActivation(
-                f"{function!r} is no differentiable elementwise function of a tensor"
-            )
+            raise UnknownActivation(f"{function!r} {REFUSED}")
+        check_elementwise(function, u, f)
         (slope,) = torch.autograd.grad(f.sum(), u, create_graph=traced)
     return (f if traced else f.detach()), slope, r
+
+
+@torch.no_grad()
+def check_elementwise(function: Function, u: Tensor, f: Tensor) -> None:
+    """Values at some places do not depend on those elsewhere, as they do in a softmax."""
+    first = tuple(slice((min(size, 16) + 1) // 2) for size in u.shape)
+    alone = function(u[first])
+    if alone.shape != f[first].shape or not alone.allclose(f[first], rtol=1e-3, equal_nan=True):
+        raise UnknownActivation(f"{function!r} {REFUSED}")
 
 
 def enough(function: Function, most: int, q: Tensor) -> int:

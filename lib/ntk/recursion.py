@@ -10,8 +10,10 @@ K̂ and Θ̂ by the root of the variances at both ends, and else K̂ = K, Θ̂ =
 Schoenholz 2020 for the plain network; R and normalization: companion).
 
 A chaotic network magnifies the distance of nearly equal inputs, and with it the rounding of K. For
-such pairs the gap (q + q')/2 − K of the variances q, q' at both ends is propagated instead. ReLU,
-whose tangent kernel has a kink there, always goes by angles (`lib.ntk.angles`).
+such pairs the gap (q + q')/2 − K of the variances q, q' at both ends is propagated instead. A
+network that is an odd function does the same to nearly opposite inputs: there x' = −x″ gives
+K(x, x') = −K(x, x″), and both kernels of the pair (x, x″) are followed. ReLU, whose tangent kernel
+has a kink there, always goes by angles (`lib.ntk.angles`).
 """
 
 from __future__ import annotations
@@ -113,7 +115,8 @@ def start(net: Network, block: Block) -> State:
     product = x @ y.mT / x.shape[-1]
     k = over_pairs(net.sigma_w2) * product.expand(*grid, *product.shape[-2:])
     k = k + over_pairs(net.sigma_b2)
-    near = k > (1 - NEAR) / 2 * (a + b)
+    size = k.abs() if is_odd(net, k) else k
+    near = size > (1 - NEAR) / 2 * (a + b)
     if block.symmetric and block.rows.start == block.columns.start:
         for m, known in ((near, False), (k, 0)):  # the diagonal has a recursion of its own
             m.diagonal(dim1=-2, dim2=-1).fill_(known)
@@ -121,10 +124,20 @@ def start(net: Network, block: Block) -> State:
     if not len(index[0]):
         return State(k, k.clone())
     x, y = (z.expand(*grid, *z.shape[-2:]) for z in (x, y))
-    gap = picked(over_pairs(net.sigma_w2), k, index) / x.shape[-1] * half_square(x, y, index, -1)
-    found = Near(index, gap, k[index])
+    theta, sign = k[index].abs(), k[index].sign()
+    gap = picked(over_pairs(net.sigma_w2), k, index) / x.shape[-1] * half_square(x, y, index, -sign)
+    found = Near(index, gap, theta, sign)
     k[index] = 0  # there rounding would drive it out of the domain of the arc sine
     return State(k, k.clone(), found)
+
+
+def is_odd(net: Network, like: Tensor) -> bool:
+    """Whether f(−x) = −f(x) for all networks: no biases, and an odd activation."""
+    if bool((torch.as_tensor(net.sigma_b2) > 0).any()):
+        return False
+    z = torch.linspace(0.125, 4, 32, dtype=like.dtype, device=like.device)
+    there, here = net.activation.function(z), net.activation.function(-z)
+    return torch.allclose(there, -here, rtol=4 * torch.finfo(like.dtype).eps, atol=0)
 
 
 def unit(x: Tensor, norms: Tensor) -> Tensor:
@@ -151,7 +164,8 @@ def step(
     if near is not None:
         some = (picked(value, state.first, near.index) for value in setting)
         dot = torch.empty_like(near.gap)
-        near = Near(near.index, *passed(net, near.gap, near.theta, *some, dot, gap=True))
+        found = passed(net, near.gap, near.theta, *some, dot, gap=True)
+        near = Near(near.index, *found, near.sign)
     return State(*passed(net, state.first, state.second, *setting, spare[0]), near)
 
 
@@ -200,8 +214,8 @@ def finish(net: Network, block: Block, state: State, layer: int) -> tuple[Tensor
     if net.activation is RELU:
         return angles.finish(state, layer, a.sqrt(), b.sqrt())
     if state.near is not None:
-        index = state.near.index
+        index, gap, theta, sign = state.near
         both = picked(a, state.first, index) + picked(b, state.first, index)
-        state.first[index] = both / 2 - state.near.gap
-        state.second[index] = state.near.theta
+        state.first[index] = sign * (both / 2 - gap)
+        state.second[index] = sign * theta
     return state.first, state.second
