@@ -151,7 +151,7 @@ def test_squares_of_photographs_are_standard_and_their_classes_the_photographs(s
 
 
 def test_photographs_have_only_so_many_squares_to_test_on():
-    with pytest.raises(ValueError, match="test = 2421: photographs hold out 2420"):
+    with pytest.raises(ValueError, match="test = 2421: choose at most the 2420"):
         tasks.photographs(seeded(), test=2421, dtype=torch.float64)
 
 
@@ -166,8 +166,8 @@ def test_a_task_of_photographs_has_two_classes():
     [
         (("mnist", 10, 10, 1), "choose one of"),
         (("digits", 0, 10, 1), "choose at least 1"),
-        (("digits", 10, 1797, 1), "choose at least 1"),
-        (("digits", 1700, 100, 1), "leaves 1697"),
+        (("digits", 10, 1797, 1), "at least 1 of the 1797 images, not all"),
+        (("digits", 1700, 100, 1), "choose at most the 1697"),
     ],
 )
 def test_tasks_that_cannot_be_are_refused(arguments, words):

@@ -15,19 +15,23 @@ def digits_full() -> PoolingConfig:
     return PoolingConfig(PHASES, (1, 2, 4, 8, 16), images=128, test=300)
 
 
-def colour_small(data: str) -> PoolingConfig:
-    """A few images of 32 by 32 pixels: a million pairs of positions in each pair of images."""
-    return PoolingConfig.small(data=data, images=4, test=4, depths=(1,))
+def colour_scales(data: str, *, test: int, gpu_test: int) -> dict[str, Scale]:
+    """Images of 32 by 32 pixels, of which two have a million pairs of positions.
 
-
-def colour_full(data: str, test: int) -> PoolingConfig:
-    """Critical networks, as deep as two cores can."""
-    return PoolingConfig(PHASES[1:2], (1, 2, 4), data=data, images=64, test=test)
-
-
-def colour_gpu(data: str, test: int) -> PoolingConfig:
-    """All phases, the depth of the digits, and enough images for accuracies."""
-    return PoolingConfig(PHASES, (1, 2, 4, 8, 16), data=data, images=256, test=test)
+    Small: one layer.  Paper: critical networks, as deep as two cores can.  GPU: all phases, the
+    depth of the digits, and enough images for accuracies.
+    """
+    critical = {"data": data, "images": 64, "test": test}
+    many = {"data": data, "images": 256, "test": gpu_test}
+    return {
+        "small": Scale(partial(PoolingConfig.small, data=data, images=4, test=4, depths=(1,))),
+        "paper": Scale(
+            partial(PoolingConfig, PHASES[1:2], (1, 2, 4), **critical),
+            "Two CPU cores allow 64 images and critical networks to depth 4. All phases, 256 "
+            "images and depth 16 are --scale gpu.",
+        ),
+        "gpu": Scale(partial(PoolingConfig, PHASES, (1, 2, 4, 8, 16), **many)),
+    }
 
 
 def axes(config: PoolingConfig) -> dict[str, tuple]:
@@ -64,23 +68,11 @@ EXPERIMENTS = (
     experiment(
         "pooling-photographs",
         "The same on squares of two photographs, 32 by 32 pixels in colour.",
-        small=Scale(partial(colour_small, "photographs")),
-        paper=Scale(
-            partial(colour_full, "photographs", 96),
-            "Two CPU cores allow 64 images and critical networks to depth 4. All phases, 256 "
-            "images and depth 16 are --scale gpu.",
-        ),
-        gpu=Scale(partial(colour_gpu, "photographs", 256)),
+        **colour_scales("photographs", test=96, gpu_test=256),
     ),
     experiment(
         "pooling-cifar10",
         "The same on CIFAR-10, 32 by 32 pixels; needs the data.",
-        small=Scale(partial(colour_small, "cifar10")),
-        paper=Scale(
-            partial(colour_full, "cifar10", 128),
-            "Two CPU cores allow 64 images and critical networks to depth 4: enough for the "
-            "spectrum. All phases, 256 images and depth 16 are --scale gpu.",
-        ),
-        gpu=Scale(partial(colour_gpu, "cifar10", 512)),
+        **colour_scales("cifar10", test=128, gpu_test=512),
     ),
 )

@@ -36,7 +36,7 @@ def photographs(generator: torch.Generator, *, test: int, dtype: torch.dtype) ->
     held, kept = order.tensor_split([len(order) // 6])
     drawn = torch.randperm(len(held) * squares.shape[1], generator=generator)[:test]
     if len(drawn) < test:
-        raise ValueError(f"test = {test}: photographs hold out {len(drawn)} squares")
+        raise ValueError(f"test = {test}: choose at most the {len(drawn)} squares held out")
     parts = squares[kept], labels[kept], squares[held], labels[held]
     x, y, held_x, held_y = (part.flatten(0, 1) for part in parts)
     mean, size = x.mean(), x.std()
@@ -140,8 +140,10 @@ def task(
     """
     if name not in LOADERS:
         raise ValueError(f"data = {name!r}: choose one of {sorted(LOADERS)}")
-    if images < 1 or seeds < 1 or not 0 < test < TOTAL[name]:
-        raise ValueError(f"images = {images}, test = {test}, seeds = {seeds}: choose at least 1")
+    if images < 1 or seeds < 1:
+        raise ValueError(f"images = {images}, seeds = {seeds}: choose at least 1")
+    if not 0 < test < TOTAL[name]:
+        raise ValueError(f"test = {test}: choose at least 1 of the {TOTAL[name]} images, not all")
     generator = torch.Generator().manual_seed(seed)
     options = {"folder": folder} if name == "cifar10" else {}
     classes = classes or CLASSES[name]
@@ -149,7 +151,7 @@ def task(
     few, held_few = labels < classes, held < classes
     pixels, labels, held_x, held = pixels[few], labels[few], held_x[held_few], held[held_few]
     if images > len(labels):
-        raise ValueError(f"images = {images}: {name} leaves {len(labels)} to train on")
+        raise ValueError(f"images = {images}: choose at most the {len(labels)} of {name}")
     chosen = [torch.randperm(len(labels), generator=generator)[:images] for _ in range(seeds)]
     kept = torch.stack(chosen)
     train_x = torch.stack([unit(pixels[some]) for some in chosen])
