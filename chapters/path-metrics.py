@@ -97,7 +97,7 @@ use_style()
 #
 # Take a ReLU network, double the weights that enter one hidden neuron, and halve those that leave it. Every output stays the same, because $\operatorname{relu}(2z)=2\operatorname{relu}(z)$. The parameters have moved; the function has not.
 #
-# A quantity that is meant to describe the *function* should not notice. The usual ones do. {numref}`fig-hero` shows the product of the operator norms $\|M\|_{\infty\to\infty}$ of the weight matrices, on which many bounds rest, while one hidden neuron of a small network is rescaled by $\lambda$: it grows without limit. The path-norm of an output, the subject of this chapter, stays constant.
+# A quantity that is meant to describe the *function* should not notice. The usual ones do. {numref}`fig-hero` shows the product of the operator norms $\|M\|_{\infty\to\infty}$ of the weight matrices (the largest $\ell^1$ norm of a row), on which many bounds rest, while one hidden neuron of a small network is rescaled by $\lambda$: it grows without limit. The path-norm of an output, the subject of this chapter, stays constant.
 
 # %% tags=["remove-output"]
 def random_layers(*widths, seed):
@@ -193,7 +193,7 @@ check(
 # - Its *value* $\Phi_p(\theta)$ is the product of the weights along it, times the bias of its first neuron if it starts at a bias.
 # - Its *activation* $a_p(\theta,x)\in\{0,1\}$ is 1 when every neuron on it lets it through: a ReLU that is positive, a pooling neuron that selects just this antecedent (the $k$-th in decreasing order; equal values stand in the order of the antecedents).
 #
-# The *path-lifting* is the vector $\Phi(\theta)$, and $\|\Phi(\theta)\|_q$ is a *path-norm*; without $q$ we mean $q=1$. The *path-activations* form the matrix $A(\theta,x)$ with a row for each path and a column for each input, plus a last column for biases: row $p$ holds $a_p$ in the column where $p$ starts. *Paths to a neuron* are the same, with that neuron for the output.
+# The *path-lifting* is the vector $\Phi(\theta)$, and $\|\Phi(\theta)\|_q$ is a *path-norm*; without $q$ we mean $q=1$, and the path-norm *of an output* takes only the paths that end there. The *path-activations* form the matrix $A(\theta,x)$ with a row for each path and a column for each input, plus a last column for biases: row $p$ holds $a_p$ in the column where $p$ starts. *Paths to a neuron* are the same, with that neuron for the output.
 # :::
 #
 # The smallest instance has one input, one hidden neuron and one output, with two biases: three paths. At $x=2$ the hidden neuron is open, and $6\cdot2-3+1=10$. At $x=0$ it is closed, and only the bias of the output is left.
@@ -245,6 +245,7 @@ def through_paths(theta, x, last):
     return [sum(terms[paths.ends(dag) == o]) for o in range(len(dag.outputs))]
 
 
+# %%
 def identity(last):
     def holds(case):
         return forward(dag, *case) == through_paths(*case, last)
@@ -305,6 +306,7 @@ def invariance(sign):
     )
 
 
+# %%
 check(
     "pm-rescaling",
     invariance,
@@ -318,7 +320,7 @@ check(
 #
 # For a PyTorch model, `paths.rescale` does the same to the channels of its layers and returns a copy; `paths.hidden_channels` lists the layers.
 #
-# Are there other parameters with the same lifting? Near a point without zeros, no. Each hidden neuron (neither input nor output) accounts for one lost dimension, and that is all that is lost.
+# Are there other parameters with the same lifting? Near a point without zeros, no: each hidden neuron (neither input nor output) accounts for one lost dimension, and that is all that is lost.
 #
 # :::{prf:assumption} Free parameters
 # :label: pm-free
@@ -335,6 +337,8 @@ check(
 # :::{prf:proof}
 # The first half is the product rule: $\partial\Phi_p/\partial\theta_i=\Phi_p/\theta_i$ if $p$ uses $\theta_i$, and 0 if not. So the rank is that of $Z$. Let $Z\delta=0$. For a neuron $v$ let $h(v)$ be the sum of $\delta$ along a way from a start to $v$. Two such ways have a common continuation to an output, and both sums over the whole paths are 0, so $h(v)$ does not depend on the way. Hence $\delta_{u\to v}=h(v)-h(u)$ and $\delta_{b_v}=h(v)$, with $h=0$ at inputs and outputs. Conversely each such $h$ gives $Z\delta=0$, and $\delta$ determines $h$. The kernel of $Z$ has one dimension per hidden neuron.
 # :::
+#
+# The proof gives more. If $\theta'$ has the lifting and the signs of $\theta$, and no zeros, then $\delta_i=\ln(\theta'_i/\theta_i)$ solves $Z\delta=0$. So it comes from an $h$, and $\theta'$ is $\theta$ with each hidden neuron $v$ rescaled by $e^{h(v)}$.
 #
 # Without {prf:ref}`pm-free` the count is off: a convolution shares its weights, so its channels count, not its neurons.
 
@@ -441,6 +445,7 @@ def keep_the_maximum(model, shape, q):
         )
 
 
+# %%
 def agrees_with_definition(norm, n=20):
     def error(seed, q, make, shape):
         model = normal(make(), seed)
@@ -498,6 +503,7 @@ glue("bn-apart", round(path_norm(apart, (1, 4, 4)), 2))
 glue("bn-folded", round(path_norm(folded, (1, 4, 4)), 2))
 
 
+# %%
 def folding(changes):
     same = torch.allclose(apart(images), folded(images), rtol=0, atol=1e-12)
     ratio = path_norm(folded, (1, 4, 4)) / path_norm(apart, (1, 4, 4))
@@ -572,7 +578,7 @@ check(
 # The network is $x\mapsto M_D\operatorname{relu}(M_{D-1}\cdots\operatorname{relu}(M_1x))$ with matrices $M_1,\dots,M_D$.
 # :::
 #
-# There the product $\prod_k\|M_k\|_{\infty\to\infty}$ bounds the change with the input, where $\|M\|_{\infty\to\infty}$ is the largest $\ell^1$ norm of a row.
+# There the product $\prod_k\|M_k\|_{\infty\to\infty}$ bounds the change with the input.
 #
 # :::{prf:theorem} Sharper than the product of operator norms
 # :label: pm-product
@@ -640,6 +646,7 @@ def equality(upto):
     )
 
 
+# %%
 check(
     "pm-best-rescaling",
     equality,
@@ -701,6 +708,7 @@ def first_factor(
     return 4 * iv.mpf("2.64") / iv.sqrt(samples) * iv.sqrt(C2)
 
 
+# %%
 # Four decimals do not see the 1 in d_in + 1; a network with one input does.
 single = {
     "n": 99 * 1281167 // 100,
@@ -720,6 +728,7 @@ for sharper, twin in twins.items():
     assert np.isclose(float(ours.mid), twin, rtol=1e-12)
 
 
+# %%
 def table_2(K):
     def printed(depth, column):
         factor = first_factor(depth, sharper=bool(column), K=K)
@@ -748,7 +757,7 @@ check(
 # :::{prf:observation} The bound is vacuous on ImageNet
 # :label: pm-vacuous
 #
-# {status}`pm-vacuous` Multiplied by the authors' own path-norms, even the sharper form exceeds 1 for every one of the five networks. For a loss with values in $[0,1]$ no gap exceeds 1.
+# {status}`pm-vacuous` With $G=1$ and the authors' own path-norms for $r$, even the sharper form exceeds 1 for every one of the five networks. For a loss with values in $[0,1]$ no gap exceeds 1.
 # :::
 
 # %%
@@ -771,6 +780,7 @@ def vacuous(norms):
     return certified(lambda k: cases[k] > 1, cases, arithmetic="intervals")
 
 
+# %%
 check(
     "pm-vacuous",
     vacuous,
@@ -782,7 +792,7 @@ glue("vacuous-18", scientific(float(bound(18, L1_NORMS[18]).mid), 0))
 glue("resnet18-pretrained", scientific(float(L1_NORMS[18]), 2))
 
 # %% [markdown]
-# For ResNet-18 the sharper form gives {glue:text}`vacuous-18`. This is no objection to the theorem, which is about the *form* of the dependence; it is the reason why the rest of this chapter is about differences of networks, where the same tools give numbers of use.
+# For ResNet-18 the sharper form gives {glue:text}`vacuous-18`. This is no objection to the theorem, which is about the *form* of the dependence.
 #
 # The authors report path-norms and margins of pretrained networks {status}`pm-table3`, the path-norm along twenty rounds of pruning {status}`pm-imp` and against the size of the training set {status}`pm-growing-data`. These need ImageNet, and we do not repeat them. In their refreshed figures the $\ell^1$ path-norm of ResNet-18 is {glue:text}`resnet18-pretrained`; for $q\ge2$ the values on their poster are superseded by their own later ones.
 
@@ -811,7 +821,7 @@ glue("resnet18-pretrained", scientific(float(L1_NORMS[18]), 2))
 # $\|\Phi(\theta)-\Phi(\theta')\|_1$ is the *path-metric* between two parameters of one network.
 # :::
 #
-# So the right-hand side is the path-metric times the size of the input. It does not see rescalings, it needs no data, and it covers every architecture of {prf:ref}`pm-network`. First the smallest instance: we remove the output weight of the network with three paths, at $x=2$.
+# So the right-hand side is the path-metric times the size of the input. It does not see rescalings, not even different ones of $\theta$ and $\theta'$; it needs no data, and it covers every architecture of {prf:ref}`pm-network`. Under {prf:ref}`pm-free`, with equal signs and no zeros, only rescalings of one network are at distance 0, as we saw. First the smallest instance: we remove the output weight of the network with three paths, at $x=2$.
 
 # %%
 pruned = [2, -1, 0, 1]
@@ -837,7 +847,7 @@ print(
 # :::
 #
 # :::{prf:proof}
-# Take $-c$ and $-c'$ if one of them is negative; so let $c,c'\ge0$. Then $c\,\rho(z)=\rho(cz)$ and $c'\rho(z')=\rho(c'z')$. And $\rho$ moves at most as far as the entry that moves most.
+# Take $-c$ and $-c'$ if one of them is negative; so let $c,c'\ge0$. Then $c\,\rho(z)=\rho(cz)$ and $c'\rho(z')=\rho(c'z')$. And $\rho$ moves at most as far as the entry that moves most: if no entry moves by more than $m$, then $\rho(cz)\le\rho(c'z'+m)\le\rho(c'z')+m$, where $m$ is added to every entry, and the same with the two exchanged.
 # :::
 #
 # The lemma has no other variables than the ones on the page, so Z3 can settle it over all reals. For pooling it does so for small windows. (The median of three values needs no condition on the signs, for it is odd.)
@@ -901,6 +911,7 @@ def starts(graph, x):
     return [1 if p.biased else column[p.neurons[0]] for p in paths.paths(graph)]
 
 
+# %%
 def sharper_on_draws(same_signs):
     def holds(case):
         graph, theta, theta_, x = case
@@ -948,7 +959,7 @@ check(
 # :::{prf:theorem} The main theorem for chains, over all reals
 # :label: pm-main-chains
 #
-# {status}`pm-main-chains` {prf:ref}`pm-main` holds for all real parameters and inputs: for the chains with one input, with one and with two hidden ReLU neurons and biases at them, and for the one with two inputs, one hidden neuron and its bias. (A bias $b$ at the output adds $|b-b'|$ to the right side and at most as much to the left.)
+# {status}`pm-main-chains` {prf:ref}`pm-main` holds for all real parameters and inputs: for the chains with one input, with one and with two hidden ReLU neurons and biases at them, and for the one with two inputs, one hidden neuron and its bias. (A bias $b$ at the output adds at least $|b-b'|$ to the right side and at most as much to the left.)
 # :::
 
 # %%
@@ -1005,6 +1016,8 @@ check(
 )
 
 # %% [markdown]
+# A step through a third parameter bounds such pairs all the same; this is the exercise *When signs change*.
+#
 # ### Another way: a walk
 #
 # The authors' route, as we remember it, is a walk from $\theta$ to $\theta'$. While the activations stay constant, {prf:ref}`pm-lifting` bounds the change of the output by the change of $\Phi$. Whenever they change, start again. The bound adds up to the *length* of the walk in path space. For the theorem, that length must equal the distance of its ends, so no path value may turn around on the way. The geometric mean does not.
@@ -1037,6 +1050,7 @@ def one_way(point):
     )
 
 
+# %%
 check(
     "pm-geodesic",
     one_way,
@@ -1066,7 +1080,7 @@ check(
 # :::{prf:proposition} A straight line is too long
 # :label: pm-straight-line
 #
-# {status}`pm-straight-line` On the same chain let $\theta=(1,\varepsilon)$ and $\theta'=(\varepsilon,1)$ with $0<\varepsilon<1$. The path-metric is 0, but along the straight segment the one path value rises and falls again, over a total length of $(1-\varepsilon)^2/2$.
+# {status}`pm-straight-line` On the chain 1-1-1 without biases let $\theta=(1,\varepsilon)$ and $\theta'=(\varepsilon,1)$ with $0<\varepsilon<1$. The path-metric is 0, but along the straight segment the one path value rises and falls again, over a total length of $(1-\varepsilon)^2/2$.
 # :::
 
 # %%
@@ -1094,6 +1108,7 @@ def turns_around(power):
     )
 
 
+# %%
 check(
     "pm-straight-line",
     turns_around,
@@ -1136,6 +1151,7 @@ def attained(size):
     )
 
 
+# %%
 check(
     "pm-tight",
     attained,
@@ -1207,6 +1223,7 @@ def three_norms(pick, graph, theta, theta_):
     return norms[0] + norms[1] - 2 * norms[2]
 
 
+# %%
 def three_passes(pick):
     def holds(case):
         ordered, (graph, p, q, _) = case
@@ -1279,6 +1296,7 @@ def exact_norms(mode, step=Fraction(1, 4)):
     )
 
 
+# %%
 def breaks(mode):
     naive, true, bound = exact_norms(mode)
     case = (
@@ -1312,7 +1330,7 @@ for name, number in zip(
 # :::{prf:observation} Truncation carries a certificate
 # :label: pm-quantization
 #
-# {status}`pm-quantization` Truncate the parameters of that network toward zero, to multiples of $2^{-k}$. The output, on 2000 random inputs with $\|x\|_\infty\le1$, moves by no more than the two-pass path-metric. By {prf:ref}`pm-main` and {prf:ref}`pm-two-pass` it cannot, at any input.
+# {status}`pm-quantization` Truncate the parameters of that network toward zero, to multiples of $2^{-k}$. The output, on 2000 random inputs with $\|x\|_\infty\le1$, moves by no more than the two-pass path-metric. By {prf:ref}`pm-main` and {prf:ref}`pm-two-pass` it cannot, at any input of this cube.
 # :::
 
 # %%
@@ -1325,9 +1343,10 @@ quantized = {
 }
 
 
+# %%
 @torch.no_grad()
-def observed_change(net):
-    return float((reference(cube) - net(cube)).abs().sum(1).max())
+def observed_change(net, inputs=cube):
+    return float((reference(inputs) - net(inputs)).abs().sum(1).max())
 
 
 def two_pass_certificates(mode):
@@ -1372,6 +1391,10 @@ glue(
     "quantization-looseness", f"{looseness.min():.0f} to {looseness.max():.0f}"
 )
 assert np.all(np.greater(certified_by["truncate"], certified_by["round"]))
+assert all(min(np.divide(certified_by[m], seen[m])) > 10 for m in seen)
+grid = torch.cartesian_prod(*[torch.linspace(-1, 1, 41).double()] * 3)
+finer = [observed_change(net, grid) for net in quantized["truncate"]]
+glue("quantization-missed", f"{max(np.divide(finer, seen['truncate'])):.2f}")
 
 # %% [markdown]
 # :::{glue:figure} quantization
@@ -1381,7 +1404,7 @@ assert np.all(np.greater(certified_by["truncate"], certified_by["round"]))
 # Certified and observed change of the output of a 3-4-3-2 network. The certificate holds for every input in the cube; the observed value is the largest over a sample.
 # :::
 #
-# The certificate for truncation lies above the one for rounding: truncation may move a weight twice as far. It is loose by a factor of {glue:text}`quantization-looseness` here. The reason is not that the sample misses the worst input. The bound adds the absolute values of paths that cancel in the output.
+# The certificate for truncation lies above the one for rounding: truncation may move a weight twice as far. It is loose by a factor of {glue:text}`quantization-looseness` here. The reason is not that the sample misses the worst input: on a grid of $41^3$ inputs the output moves at most {glue:text}`quantization-missed` times as far. The bound adds the absolute values of paths that cancel in the output.
 #
 # ### Against older bounds
 #
@@ -1403,7 +1426,9 @@ assert np.all(np.greater(certified_by["truncate"], certified_by["round"]))
 # From the right: $|M'_{k-1}|\cdots|M'_1|\mathbf 1$ has entries at most $\rho^{k-1}$. A row of $|M_k-M'_k|$ has at most $W$ entries, each at most $\|\theta-\theta'\|_\infty$. The matrices to the left multiply by at most $\rho^{D-k}$, and $\mathbf 1^\top$ sums at most $W$ outputs. So each of the $D$ terms is at most $W^2\rho^{D-1}\|\theta-\theta'\|_\infty$.
 # :::
 #
-# So for same-sign pairs the path-metric is never worse, and after a bad rescaling, which raises $\rho$ only, it is better by as much as you like. In return, the norm bound needs no signs. The matrix with all entries $\rho/W$, shrunk a little, comes as close to equality as we like: the check contains it, and refuses $D-1$ in place of $D$.
+# So for same-sign pairs the path-metric is never worse, and it is better by as much as you like after a bad rescaling of both networks, which raises the right side only. In return, the norm bound holds for the outputs whatever the signs: telescope through the layers, where the ReLU moves no farther than its argument, and $\|R_\theta(x)-R_{\theta'}(x)\|_1\le D\,W^2\rho^{D-1}\,\|\theta-\theta'\|_\infty\,\|x\|_\infty$.
+#
+# The matrix with all entries $\rho/W$, shrunk a little, comes as close to equality as we like: the check contains it, and refuses $D-1$ in place of $D$.
 
 # %%
 deep, _ = unroll(mlp(3, 3, 3, 3, bias=False), (3,))  # D = 3, W = 3
@@ -1414,6 +1439,7 @@ def nearly_tight(rho):
     return [value] * 27, [value - Fraction(1, 10**6)] * 27
 
 
+# %%
 def telescoped(terms):
     rng = random.Random(6)
 
@@ -1423,18 +1449,20 @@ def telescoped(terms):
             sum(map(abs, v[i : i + 3])) for v in case for i in range(0, 27, 3)
         ]
         distance = max(abs(v - w) for v, w in zip(theta, theta_, strict=True))
-        return (
-            exact.metric(deep, theta, theta_)
-            <= terms * 9 * max(rows) ** 2 * distance
-        )
+        bound = terms * 9 * max(rows) ** 2 * distance
+        x = [rng.choice((-1, 1)) for _ in deep.inputs]
+        change = exact.change(deep, theta, theta_, x)
+        return max(change, exact.metric(deep, theta, theta_)) <= bound
 
     random_pairs = [
         (exact.fractions(rng, 27), exact.fractions(rng, 27)) for _ in range(300)
     ]
-    cases = [nearly_tight(1), nearly_tight(2), *random_pairs]
+    tight = [nearly_tight(1), nearly_tight(2)]
+    cases = [*tight, *(pair[::-1] for pair in tight), *random_pairs]
     return certified(holds, cases, arithmetic="exact fractions", seed=6)
 
 
+# %%
 check(
     "pm-norm-bound",
     telescoped,
@@ -1461,6 +1489,7 @@ gain = (study.norm_bound / study.metric).median(1).values
 loose = (study.metric / study.gap).median(1).values
 
 
+# %%
 def in_order(share):
     """share = 1: the observed change is at most the path-metric itself."""
     below = bool((study.gap <= share * study.metric).all())
@@ -1526,10 +1555,12 @@ over_metric = deep_record["log_norm_bound"] - deep_record["log_metric"]
 
 
 def in_order_when_deep(factor):
-    above = bool((over_metric >= np.log(factor)).all())
+    below, above = (over_gap >= 0).all(), (over_metric >= np.log(factor)).all()
+    middles = [np.median(ratio, axis=-1) for ratio in (over_gap, over_metric)]
+    grow = all((middle[-1] > middle[0]).all() for middle in middles)
     return observed(
-        bool((over_gap >= 0).all()) and above,
-        f"norm bound at least {factor} times the path-metric: {above}",
+        bool(below and above and grow),
+        f"below {below}, {factor} times above {above}, growing {grow}",
         n=over_gap.size,
         seed=deep_record.info["seed"],
     )
@@ -1548,12 +1579,13 @@ check(
 fig, ax = plt.subplots()
 deep_axes = deep_record.axes
 palette = ("green", "blue", "purple", "red")
-for k, (width, color) in enumerate(
-    zip(deep_axes["width"], palette, strict=True)
+decades = np.median(over_gap, axis=-1) / np.log(10)  # (depths, widths)
+assert all((np.diff(decades, axis=axis) > 0).all() for axis in (0, 1))
+for line, width, color in zip(
+    decades.T, deep_axes["width"], palette, strict=True
 ):
-    decades = np.median(over_gap[:, k], axis=-1) / np.log(10)
     ax.plot(
-        deep_axes["depth"], decades, color=COLORS[color], label=f"width {width}"
+        deep_axes["depth"], line, color=COLORS[color], label=f"width {width}"
     )
 ax.set_xscale("log", base=2)
 ax.set_xticks(deep_axes["depth"], [str(d) for d in deep_axes["depth"]])
@@ -1563,7 +1595,7 @@ ax.annotate(deep_record.note, (0.02, 0.95), xycoords="axes fraction")
 label_lines(ax)
 figure("deep", fig)
 caption("deep-stamp", deep_record.stamp)
-glue("deep-decades", round(float(np.median(over_gap[-1, -1]) / np.log(10))))
+glue("deep-decades", round(float(decades[-1, -1])))
 
 # %% [markdown]
 # :::{glue:figure} deep
@@ -1580,7 +1612,7 @@ glue("deep-decades", round(float(np.median(over_gap[-1, -1]) / np.log(10))))
 #
 # Pruning sets parameters to zero. {prf:ref}`pm-two-pass` says what it costs in path space, and {prf:ref}`pm-main` says that nothing worse can happen to an output. So we ask for the cost of one parameter, its *score*.
 #
-# An example shows what the magnitude of a weight gets wrong. In $R(x)=(v_1+v_2)\operatorname{relu}(ux)$ the weight $u$ carries everything. Rescale the neuron, and $u$ becomes the smallest weight: magnitude pruning removes it, and the function is 0.
+# An example shows what the magnitude of a weight gets wrong. In $R(x)=\bigl(v_1\operatorname{relu}(ux),\,v_2\operatorname{relu}(ux)\bigr)$ the weight $u$ carries everything. Rescale the neuron, and $u$ becomes the smallest weight: magnitude pruning removes it, and the function is 0.
 #
 # :::{prf:assumption} Once
 # :label: pm-once
@@ -1627,7 +1659,7 @@ check(
 
 
 # %% [markdown]
-# `path_magnitude` computes the third form. We compare it with the first: zero each weight of a convolutional network in turn, and compute the path-metric.
+# `path_magnitude` computes the third form. We compare it with the first: zero each weight and each bias of the convolutions and of the linear layer in turn, and compute the path-metric.
 
 # %%
 def zero_and_recompute(model, shape, name, index):
@@ -1642,11 +1674,14 @@ def magnitude(model, shape):
     return {name: p.detach().abs() for name, p in model.named_parameters()}
 
 
+# %%
 def matches_recomputing(score):
-    weights = {n: p for n, p in apart.named_parameters() if p.dim() > 1}
     scores = score(apart, (1, 4, 4))
     entries = [
-        (n, tuple(i.tolist())) for n, p in weights.items() for i in p.nonzero()
+        (name, tuple(i.tolist()))
+        for name, p in apart.named_parameters()
+        if not name.startswith("1.")  # the batch normalisation
+        for i in p.nonzero()
     ]
     pairs = [
         (float(scores[n][i]), zero_and_recompute(apart, (1, 4, 4), n, i))
@@ -1663,6 +1698,7 @@ def matches_recomputing(score):
     )
 
 
+# %%
 check(
     "pm-phi-cost",
     matches_recomputing,
@@ -1716,11 +1752,11 @@ check(
 # :::{prf:proposition} Conservation
 # :label: pm-conservation
 #
-# {status}`pm-conservation` At a hidden neuron, the scores of the incoming weights and of the bias add up to the scores of the outgoing weights.
+# {status}`pm-conservation` Under {prf:ref}`pm-free`, at a hidden neuron the scores of the incoming weights and of the bias add up to the scores of the outgoing weights.
 # :::
 #
 # :::{prf:proof}
-# Both sums are $\sum|\Phi_p|$ over the paths through the neuron: each enters it once (or starts at its bias) and leaves it once.
+# Both sums are $\sum|\Phi_p|$ over the paths through the neuron: each enters it once (or starts at its bias) and leaves it once, and no other path uses these parameters.
 # :::
 
 # %%
@@ -1771,6 +1807,7 @@ def subsets(n):
     return (list(s) for k in range(1, n + 1) for s in combinations(range(n), k))
 
 
+# %%
 def at_most(compare):
     def holds(s):
         lost, costs = (
@@ -1818,6 +1855,7 @@ def losses(graph, rng, remove=4):
     return of_lowest(phi @ hits), of_lowest(abs(theta)), lost.min()
 
 
+# %%
 rng = np.random.default_rng(1)
 seeded = (torch.Generator().manual_seed(seed) for seed in range(200))
 by_score, by_magnitude, best_loss = np.array(
@@ -1843,6 +1881,8 @@ check(
     counterfeit=by_magnitude,
     says="ranking by magnitude",
 )
+
+# %%
 assert by_magnitude.mean() > 2 * best_loss.mean()
 shares = {"score": by_score, "magnitude": by_magnitude, "best": best_loss}
 for name, share in shares.items():
@@ -1865,17 +1905,18 @@ glue("ranking-hits", int(np.isclose(by_score, best_loss).sum()))
 # %%
 conv_net = normal(
     nn.Sequential(
-        nn.Conv2d(1, 3, 2, bias=False),
+        nn.Conv2d(1, 3, 2),
         nn.ReLU(),
-        nn.Conv2d(3, 3, 2, bias=False),
+        nn.Conv2d(3, 3, 2),
         nn.ReLU(),
         nn.Flatten(),
-        nn.Linear(12, 2, bias=False),
+        nn.Linear(12, 2),
     ),
     seed=8,
 )
 
 
+# %%
 def equals_path_score(net):
     ours = paths.path_magnitude(net, (1, 4, 4))
     theirs = paths.synflow(net, (1, 4, 4))
@@ -1973,7 +2014,7 @@ check(
 # :::{prf:observation} Pruning a small residual network
 # :label: pm-accuracy
 #
-# {status}`pm-accuracy` On 8×8 digits, path-magnitude stays within two points of magnitude at every sparsity up to 60 %, on average over the seeds. Magnitude after a rescaling does not.
+# {status}`pm-accuracy` On 8×8 digits, with this short schedule, path-magnitude ends within two points of magnitude at every sparsity up to 60 %, on average over the seeds. With the full schedule below it is within five points right after pruning 30 %. Magnitude after a rescaling is neither.
 # :::
 
 # %%
@@ -1991,6 +2032,7 @@ def keeps_up(criterion):
     )
 
 
+# %%
 check(
     "pm-accuracy",
     keeps_up,
@@ -2008,17 +2050,25 @@ for name, share in zip(
     glue(f"pruning-40-{name}", f"{share:.0%}")
 glue("pruning-lost", round(float(accuracy[1, -1] - accuracy[2, -1]), 1))
 
+
 # %% tags=["remove-output"]
-fig, panels = plt.subplots(2, 1, figsize=(6.4, 6.4), sharex=True)
-sparsities = 100 * np.array(result.sparsities)
-colors = ("blue", "green", "red")
-for ax, shares in zip(panels, (result.one_shot, result.accuracy), strict=True):
-    for name, color, runs in zip(result.criteria, colors, shares, strict=True):
-        band(ax, sparsities, 100 * runs.T, color=COLORS[color], label=name)
-    label_lines(ax)
-panels[0].set_ylabel("right after pruning (%)")
-panels[1].set_ylabel("after finishing (%)")
-panels[1].set_xlabel("weights pruned (%)")
+def two_panels(sparsities, criteria, *shares):
+    """Accuracy right after pruning and after finishing: (criteria, …, seeds)."""
+    fig, panels = plt.subplots(2, 1, figsize=(6.4, 6.4), sharex=True)
+    levels, colors = 100 * np.array(sparsities), ("blue", "green", "red")
+    for ax, share in zip(panels, shares, strict=True):
+        for name, color, runs in zip(criteria, colors, share, strict=True):
+            band(ax, levels, 100 * runs.T, color=COLORS[color], label=name)
+        label_lines(ax)
+    panels[0].set_ylabel("right after pruning (%)")
+    panels[1].set_ylabel("after finishing (%)")
+    panels[1].set_xlabel("weights pruned (%)")
+    return fig
+
+
+fig = two_panels(
+    result.sparsities, result.criteria, result.one_shot, result.accuracy
+)
 figure("pruning", fig)
 
 # %% [markdown]
@@ -2033,7 +2083,7 @@ figure("pruning", fig)
 #
 # ### The full schedule
 #
-# With the full schedule of the authors' code, 90 epochs and back to the fifth, the digits forgive almost everything: {numref}`fig-full` is drawn from a recorded run. What pruning has removed still shows right after it.
+# With the full schedule of the authors' code, 90 epochs and back to the fifth, the digits forgive almost everything: after finishing, even magnitude on the rescaled network is within two points of magnitude, on average. {numref}`fig-full` is drawn from a recorded run. What pruning has removed still shows right after it.
 
 # %%
 full = read(EXPERIMENTS["pruning-digits"])
@@ -2062,18 +2112,10 @@ check(
 )
 
 # %% tags=["remove-output"]
-fig, panels = plt.subplots(2, 1, figsize=(6.4, 6.4), sharex=True)
-levels = 100 * np.array(full.axes["sparsity"])
-for ax, shares in zip(panels, (right_after, at_end), strict=True):
-    for name, color, runs in zip(
-        full.axes["criterion"], colors, shares, strict=True
-    ):
-        band(ax, levels, 100 * runs.T, color=COLORS[color], label=name)
-    label_lines(ax)
-panels[0].set_ylabel("right after pruning (%)")
-panels[1].set_ylabel("after finishing (%)")
-panels[1].set_xlabel("weights pruned (%)")
-panels[0].annotate(full.note, (0.02, 0.05), xycoords="axes fraction")
+fig = two_panels(
+    full.axes["sparsity"], full.axes["criterion"], right_after, at_end
+)
+fig.axes[0].annotate(full.note, (0.02, 0.05), xycoords="axes fraction")
 figure("full", fig)
 caption("full-stamp", full.stamp)
 
@@ -2085,12 +2127,16 @@ glue("full-dense", round(100 * float(full["dense"].mean()), 1))
 glue("full-weights", f"{int(full['weights']):,}")
 glue("full-seeds", full["dense"].size)
 glue("full-lost", round(float(ends[1, 1] - ends[2, 1]), 1))
-assert (ends[2] < ends[:2]).all() and ends[0, 1] < ends[1, 1]
+assert (at_end[1] - at_end[2]).mean(-1).max() < 0.02
+assert (ends[2] < ends[1]).all() and ends[2, 0] < ends[0, 0]
+tested = full["dense"].size * full.info["config"]["test"]
+glue("full-tested", f"{tested:,}")
+glue("full-apart", abs(round(float(ends[0, 1] - ends[2, 1]) / 100 * tested)))
 
 # %% [markdown]
 # :::{glue:figure} full
 # :name: fig-full
-# :alt: Two panels like those of the figure before, for the full schedule. Right after pruning, magnitude on the rescaled network falls below a third at 30 per cent, while path-magnitude and magnitude hold until 40. After finishing all three stay within a few points of each other, magnitude on the rescaled network lowest from 30 per cent on.
+# :alt: Two panels like those of the figure before, for the full schedule. Right after pruning, magnitude on the rescaled network falls below a third at 30 per cent, while path-magnitude and magnitude hold until 40. After finishing all three stay within a few points of each other, magnitude on the rescaled network lowest from 30 per cent on, at 80 level with path-magnitude.
 #
 # The experiment of {numref}`fig-pruning` with 90 epochs and five seeds. {glue:md}`full-stamp`
 # :::
@@ -2120,26 +2166,36 @@ looseness_live = torch.stack([c.certified / c.observed for c in live.values()])
 looseness_full = change_record["certified"] / change_record["observed"]
 
 
+# %%
 def far_below(case):
-    factor, ratios = case
+    factor, ratios, seed = case
     smallest = float(ratios.min())
     return observed(
         smallest > factor,
         f"one certificate is {smallest:.2g} times what is observed",
         n=ratios.size,
-        seed=config.seed,
+        seed=seed,
     )
 
 
-for ratios, scope in (
-    (looseness_live.numpy(), "one network of the small experiment"),
-    (looseness_full, "five networks of the full schedule, recorded"),
+# %%
+for ratios, seed, scope in (
+    (
+        looseness_live.numpy(),
+        config.seed,
+        "one network of the small experiment",
+    ),
+    (
+        looseness_full,
+        change_record.info["seed"],
+        "five networks of the full schedule, recorded",
+    ),
 ):
     check(
         "pm-trained",
         far_below,
-        (1e4, ratios),
-        counterfeit=(1e5, ratios),
+        (1e4, ratios, seed),
+        counterfeit=(1e5, ratios, seed),
         says="a factor of more than 100 000 every time",
         scope=scope,
     )
@@ -2216,7 +2272,7 @@ assert levels_[0] < levels_[1] and moves_[0] > moves_[1]
 # | magnitude, rescaled, 40 % and 80 % | 62.4, 0.1 | {glue:text}`full-rescaled` |
 # :::
 #
-# At 80 % both have the same order, and they differ in the size of the gaps. After finishing, our small experiment loses {glue:text}`pruning-lost` points to the rescaling, and our full schedule {glue:text}`full-lost`: the digits are so easy that training mends nearly any mask. At the authors' scale the loss is total. Path-magnitude stays there within 0.8 points of magnitude up to 60 %, and trails by 2.4 points at 80 %. A row *path-magnitude, rescaled* would repeat the first one, up to the randomness of training.
+# At 80 % our small experiment loses {glue:text}`pruning-lost` points to the rescaling, and our full schedule {glue:text}`full-lost`: the digits are so easy that training mends nearly any mask. At the authors' scale the loss is total. In our full schedule path-magnitude and magnitude on the rescaled network end level at 80 %: their numbers of right answers, of {glue:text}`full-tested`, differ by {glue:text}`full-apart`. At the authors' scale path-magnitude stays within 0.8 points of magnitude up to 60 %, and trails by 2.4 points at 80 %. A row *path-magnitude, rescaled* would repeat the first one, up to the randomness of training.
 #
 # The authors also time the scores on a GPU {status}`pm-runtime` and compare criteria in a table {status}`pm-criteria`. Version 1 of the second paper announces a generalization theorem by path-metrics {status}`pm-generalization-metric`; we have not read it.
 #
@@ -2226,7 +2282,7 @@ assert levels_[0] < levels_[1] and moves_[0] > moves_[1]
 # - $\Phi$ forgets rescalings, one number per hidden neuron, and nothing else near a point without zeros.
 # - $\|\Phi\|_q$ is one forward pass of a changed network. It belongs to a graph: fix the graph before comparing.
 # - With equal signs, the path-metric bounds the change of every output at every input. Without, it can be 0 while the output moves.
-# - Two passes compute it when one parameter lies below the other; three passes bound it otherwise.
+# - With equal signs, two passes compute it when one parameter lies below the other, and three passes bound it otherwise.
 # - The score $\theta_i\,\partial_{\theta_i}\|\Phi\|_1$ is what runs through a parameter, what it costs and, without max-pooling and batch normalisation, SynFlow's first round.
 #
 # ## What was not checked
@@ -2330,7 +2386,7 @@ print("certified:", difference_of_passes, " true:", change)
 # :class: dropdown
 # :::
 #
-# Either sign suffices. If $uu'\ge0$, both ReLUs are open at the same $z$, and there the outputs are the path values times $z$. If $vv'\ge0$ and only one ReLU is open, say the first, then $uvz$ and $u'v'z$ have no equal signs, so $|uvz|\le|uvz-u'v'z|$.
+# Either sign suffices. If $uu'\ge0$, both ReLUs are open at the same $z$ (a weight 0 makes the output 0 either way), and there the outputs are the path values times $z$. If $vv'\ge0$ and only one ReLU is open, say the first, then $uvz$ and $u'v'z$ have no equal signs, so $|uvz|\le|uvz-u'v'z|$.
 
 # %%
 from lib.claims import Refuted
@@ -2347,9 +2403,42 @@ try:
 except Refuted as witness:
     print("neither:", witness)
 
+
 # %% [markdown]
 # At the witness the left side is $|1\cdot\operatorname{relu}(1)-(-1)\operatorname{relu}(-1)|=1$ and the right side $|1|\cdot|1-1|=0$.
 #
+# :::{solution-end}
+# :::
+#
+# :::{exercise} When signs change
+# :label: ex-signs
+#
+# Show that three path-norms bound the change of the output for *every* pair. Let $m$ be as in {prf:ref}`pm-three-pass` where the signs agree, and $m_i=0$ where they do not; then
+#
+# $$\|R_\theta(x)-R_{\theta'}(x)\|_1\le\max(\|x\|_\infty,1)\,\bigl(\|\Phi(\theta)\|_1+\|\Phi(\theta')\|_1-2\,\|\Phi(m)\|_1\bigr) .$$
+#
+# What does it say of the pair in {prf:ref}`pm-sign-needed`? Try it on random pairs.
+# :::
+#
+# :::{solution-start} ex-signs
+# :class: dropdown
+# :::
+#
+# Go from $\theta$ to $m$ and from $m$ to $\theta'$. On either leg no signs are opposite and $m$ is the smaller one, so {prf:ref}`pm-main` and {prf:ref}`pm-two-pass` apply, and the triangle inequality adds the legs. For the pair in question $m=0$: the bound is $2\max(|x|,1)$, for a change of $|x|$.
+
+# %%
+def bounded(case):
+    graph, theta, theta_, x = case
+    both = zip(theta, theta_, strict=True)
+    m = [min(v, w, key=abs) if v * w > 0 else 0 for v, w in both]
+    a, b, c = (exact.norm(graph, p) for p in (theta, theta_, m))
+    return exact.change(*case) <= max(1, *map(abs, x)) * (a + b - 2 * c)
+
+
+flips = exact.pairs([dag, chain], 300, seed=11, same_signs=False)
+assert all(map(bounded, flips))
+
+# %% [markdown]
 # :::{solution-end}
 # :::
 #
@@ -2401,6 +2490,7 @@ print(certificate(2, "round"))
 target = certificate(4, "truncate").value
 enough = next(bit for bit in bits if certificate(bit, "round").value <= target)
 print(f"truncation with 4 bits: {target:.3f}; rounding needs {enough} bits")
+assert enough == 3
 
 # %% [markdown]
 # Three bits of rounding do better than four of truncation. One bit is expected, since truncation may move a weight twice as far. But the three-pass bound is not exact, and how loose it is depends on the network.
