@@ -1,4 +1,4 @@
-"""D1: both inequalities at every step, the bounds, and what they are worth."""
+"""Both inequalities of the perceptron proof at every step, the bounds, and what they are worth."""
 
 import math
 

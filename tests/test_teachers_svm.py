@@ -224,6 +224,17 @@ X = torch.tensor([[1.0, 0.0], [2.0, 0.1], [1.0, 0.05]], dtype=torch.float64)
 Y = torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64)
 
 
+@given(seed=st.integers(0, 10**6), alpha=st.floats(0.01, 0.99))
+def test_both_parts_of_a_machine_lie_on_the_side_of_the_teacher(seed, alpha):
+    """w·w* ≥ α Σλ and u·w* ≤ −α Σλ, whatever the slopes: no part is 0."""
+    x, y, w_star = TeacherTask(3, 8).sample(generator(seed))
+    slopes = 1 - (1 - alpha) * (torch.rand(2, 8, generator=generator(seed)) < 0.5).double()
+    least = alpha * hard_margin(nar_features(x, *slopes), y).sum() * (1 - 1e-6)
+    w, u = nar_svm(x, y, *slopes)
+    assert w @ w_star >= least > 0
+    assert u @ w_star <= -least
+
+
 def test_the_sample_that_no_hyperplane_separates_is_named():
     """0.4 x_0 + 0.4 x_1 = x_2, which has the other label, so it weighs most."""
     x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.4, 0.4]]).double()

@@ -1,4 +1,4 @@
-"""A perceptron proof for cross-entropy (companion theorem D1): both its inequalities, and bounds.
+"""A perceptron proof for cross-entropy (companion): both its inequalities, and bounds.
 
 With F = ⟨W, W*⟩ for W* = (w*, …, w*, −w*, …, −w*), s(z) = 1/(1 + e^z), and ‖x‖ ≤ R, one step of
 rate η on a sample of margin z gives
@@ -20,11 +20,11 @@ from lib.teachers.network import LeakyNet, Number
 from lib.teachers.task import check_sample, first, margins
 from lib.teachers.training import Descent, trajectory
 
-PRICE = float(lambertw(math.exp(-1)).real)  # the largest value of z s(z), at z = 1 + PRICE
+PRICE = float(lambertw(math.exp(-1)).real)  # the largest value of z/(1 + e^z), at z = 1 + PRICE
 
 
 class Setting(NamedTuple):
-    """The numbers in D1's bounds; tensors are one for each network."""
+    """The numbers in the bounds, such as `sgd_bound`; tensors are one for each network."""
 
     k: int
     alpha: Number
@@ -36,7 +36,11 @@ class Setting(NamedTuple):
 
 
 class Potentials(NamedTuple):
-    """What D1 speaks of, at every step: T + 1 states, and the T steps between them."""
+    """What a perceptron proof follows: T + 1 states, and the T steps between them.
+
+    F = ⟨W, W*⟩ for W* = (w*, …, w*, −w*, …, −w*).  A sample of margin z has the push
+    s = 1/(1 + e^z), or s = 1[z < 1] for the hinge loss.
+    """
 
     setting: Setting
     inner: Tensor  # (T + 1, …), F_t
@@ -46,12 +50,15 @@ class Potentials(NamedTuple):
     mistakes: Tensor  # (T, …), 1[z ≤ 0], or its mean
 
     def rise(self) -> tuple[Tensor, Tensor]:
-        """The two sides of (i) at every step, the larger first: each (T, …)."""
+        """The sides of F_t − F_{t−1} ≥ 2kαvη s at every step, the larger first: each (T, …)."""
         k, alpha, v, rate, *_ = self.setting
         return self.inner.diff(dim=0), 2 * k * alpha * v * rate * self.push
 
     def growth(self) -> tuple[Tensor, Tensor]:
-        """The two sides of (ii) at every step, the smaller first: each (T, …)."""
+        """The sides of ‖W_t‖² − ‖W_{t−1}‖² ≤ 2η s z + 2kη²v²R² s², the smaller first: each (T, …).
+
+        For a step on all samples, s and s z are means.
+        """
         k, _, v, rate, _, radius, _ = self.setting
         bound = 2 * rate * self.product + 2 * k * (rate * v * radius * self.push) ** 2
         return self.square.diff(dim=0), bound
@@ -62,7 +69,7 @@ class Potentials(NamedTuple):
 
 
 def setting(net: LeakyNet, x: Tensor, w_star: Tensor, rate: Number) -> Setting:
-    """The numbers in D1's bounds for networks before training, inputs (…, n, d), w* (…, d)."""
+    """The numbers in the bounds for networks before training, inputs (…, n, d), w* (…, d)."""
     start = net.weights.norm(dim=-1).flatten(-2).amax(-1)
     radius = x.norm(dim=-1).amax(-1)
     return Setting(net.k, net.alpha, net.v, rate, w_star.norm(dim=-1), radius, start)
@@ -71,16 +78,16 @@ def setting(net: LeakyNet, x: Tensor, w_star: Tensor, rate: Number) -> Setting:
 def potentials(
     net: LeakyNet, x: Tensor, y: Tensor, w_star: Tensor, steps: int, rule: Descent
 ) -> Potentials:
-    """Train as :func:`lib.teachers.training.train` does, and keep D1's quantities at every step.
+    """Train as :func:`lib.teachers.training.train` does, and keep its :class:`Potentials`.
 
     The two sides of an inequality may be equal; then they differ by rounding, some 1e-16 of the
     ``inner`` or ``square`` that they are differences of.
     Raises :class:`NotSeparable` with a sample for which y w*·x is below 1, ValueError for no step
     or loss-normalised ones, and what :func:`lib.teachers.training.trajectory` raises.
-    Source: companion, D1.
+    Source: companion.
     """
     if rule.normalised:
-        raise ValueError("D1 speaks of steps of one rate: give a rule that is not normalised")
+        raise ValueError("the bound is about steps of one rate: give a rule that is not normalised")
     if steps < 1:
         raise ValueError(f"steps = {steps}: choose at least 1")
     check_unit_margin(x, y, w_star)
@@ -112,7 +119,7 @@ def check_unit_margin(x: Tensor, y: Tensor, w_star: Tensor) -> None:
 
 
 def sgd_bound(steps: Number, s: Setting) -> Tensor:
-    """D1: A_T ≤ (‖w*‖²/α²)(ln T/(kv²η) + R²) + 2‖w*‖R_0/(αvη).
+    """A_T ≤ (‖w*‖²/α²)(ln T/(kv²η) + R²) + 2‖w*‖R_0/(αvη).
 
     Holds for any rate, width, start and order of visits, and for full-batch descent, where A_T
     sums means.  Infinite for α = 0.  Raises ValueError when a T is below 1.  Source: companion.
@@ -124,7 +131,7 @@ def sgd_bound(steps: Number, s: Setting) -> Tensor:
 
 
 def hinge_bound(s: Setting) -> Tensor:
-    """D1 (d): the number of updates with the hinge loss, at any time.  Source: companion."""
+    """At most this is the number of updates with the hinge loss, at any time.  Source: companion."""
     return _bound(1.0, s)
 
 
@@ -136,7 +143,7 @@ def _bound(price: Number, s: Setting) -> Tensor:
 
 
 def epoch_loss_bound(total: Tensor, n: int, s: Setting) -> Tensor:
-    """D1 (b): the loss after an epoch in which the pushes sum to ``total`` A_e.
+    """At most this is the loss after an epoch in which the pushes sum to ``total`` A_e.
 
     A_e (1/(n(1 − A_e)) + 2kηv²R²), and infinite where A_e ≥ 1.  Source: companion.
     """
@@ -146,7 +153,7 @@ def epoch_loss_bound(total: Tensor, n: int, s: Setting) -> Tensor:
 
 
 def gd_loss_bound(push: Tensor, n: int) -> Tensor:
-    """D1 (c): the loss of a network whose mean push is ``push``: s̄/(1 − n s̄).
+    """At most this is the loss of a network whose mean push is ``push``: s̄/(1 − n s̄).
 
     Infinite where n s̄ ≥ 1.  Source: companion.
     """
@@ -154,7 +161,7 @@ def gd_loss_bound(push: Tensor, n: int) -> Tensor:
 
 
 def flow_bound(time: Number, s: Setting) -> Tensor:
-    """D1 (e): ∫ s̄ under gradient flow up to ``time`` is at most O(√time).
+    """At most this is ∫ s̄ under gradient flow up to ``time``: of order √time.
 
     ‖w*‖ (√(2kR_0² + 2c·time) + √(2k) R_0)/(√(2k) αv), c = LambertW(1/e).  Source: companion.
     """
