@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import ndtr
 
 from lib.ntk import critical_line, critical_sigma_w2, fcn_kernel, phase, trajectory
 from lib.ntk.activations import get_activation
@@ -126,10 +127,21 @@ def test_of_two_fixed_points_the_one_that_1_moves_to_counts():
 
 
 def test_a_grid_through_the_end_of_the_fixed_point():
-    """GELU is ordered until its variance diverges: chaos at a fixed point never comes."""
+    """With this bias GELU is ordered until its variance, from 1 on, diverges."""
     found = phase(grid(1.5, 2.0, 2.5), 0.05, "gelu")
     assert found.name.tolist() == ["ordered", "ordered", "divergent"]
     assert found.q.isinf().tolist() == found.chi_1.isnan().tolist() == [False, False, True]
+
+
+def test_gelu_is_chaotic_where_a_larger_bias_holds_its_variance():
+    at = phase(1.98, 0.2, "gelu")
+    z = np.linspace(-12, 12, 4001)
+    weights = np.exp(-(z**2) / 2) * (z[1] - z[0]) / math.sqrt(2 * math.pi)
+    u = z * math.sqrt(at.q)
+    below, density = ndtr(u), np.exp(-(u**2) / 2) / math.sqrt(2 * math.pi)
+    assert 1.98 * weights @ (u * below) ** 2 + 0.2 == pytest.approx(at.q, rel=1e-10)
+    assert 1.98 * weights @ (below + u * density) ** 2 == pytest.approx(at.chi_1, rel=1e-10)
+    assert (at.name, at.chi_1 > 1) == ("chaotic", True)
 
 
 def test_a_function_that_never_settles_is_refused():

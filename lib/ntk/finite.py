@@ -48,7 +48,7 @@ class Dense(nn.Module):
         self.bias_scale = math.sqrt(draw.sigma_b2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight_scale * self.weight, self.bias_scale * self.bias)
+        return F.linear(self.weight_scale * x, self.weight, self.bias_scale * self.bias)
 
 
 class Conv(nn.Module):
@@ -78,6 +78,18 @@ class Pointwise(nn.Module):
         return self.function(x)
 
 
+class Skip(nn.Module):
+    """z + layer(z), for the first neurons if the layer gives fewer than it takes."""
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, z: Tensor) -> Tensor:
+        new = self.layer(z)
+        return z[..., : new.shape[-1]] + new
+
+
 def wide_net(
     widths: Sequence[int],
     *,
@@ -85,20 +97,27 @@ def wide_net(
     sigma_b2: float,
     activation: str | Callable[[Tensor], Tensor],
     generator: torch.Generator,
+    residual: bool = False,
+    layer_norm: bool = False,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
 ) -> nn.Sequential:
     """Dense, (activation, Dense) × depth, of ``widths`` = (features, *hidden, outputs).
 
+    residual: blocks z + Dense(activation(z)) after the first Dense; an output is a neuron of the
+    last block. layer_norm: layer normalization before each activation, without ε and parameters.
     Raises OutOfRange, UnknownActivation. The generator is on the CPU, for every device.
     """
     check_widths(widths)
+    check_blocks(widths[1:], residual, layer_norm)
     draw = drawing(sigma_w2, sigma_b2, generator, dtype, device)
     phi = get_activation(activation).function
-    parts: list[nn.Module] = []
-    for fan_in, fan_out in pairwise(widths):
-        parts += [Dense(fan_in, fan_out, draw), Pointwise(phi)]
-    return nn.Sequential(*parts[:-1])
+    parts: list[nn.Module] = [Dense(*widths[:2], draw)]
+    for fan_in, fan_out in pairwise(widths[1:]):
+        norm = [nn.LayerNorm(fan_in, eps=0, elementwise_affine=False)] if layer_norm else []
+        layer = [*norm, Pointwise(phi), Dense(fan_in, fan_out, draw)]
+        parts += [Skip(nn.Sequential(*layer))] if residual else layer
+    return nn.Sequential(*parts)
 
 
 def wide_cnn(
@@ -146,6 +165,18 @@ def check_widths(widths: Sequence[int]) -> None:
         raise OutOfRange(
             f"widths = {tuple(widths)}; give inputs, hidden widths and outputs, all ≥ 1"
         )
+
+
+def check_blocks(widths: Sequence[int], residual: bool, layer_norm: bool) -> None:
+    """Widths after the input that skip connections and layer normalization can have."""
+    *hidden, outputs = widths
+    if residual and hidden and (len(set(hidden)) > 1 or outputs > hidden[-1]):
+        raise OutOfRange(
+            f"widths = {tuple(widths)} after the input; with residual=True all hidden widths are "
+            "equal, and there are no more outputs than that"
+        )
+    if layer_norm and min(hidden, default=2) < 2:
+        raise OutOfRange(f"widths = {tuple(widths)} after the input; layer_norm needs 2 neurons")
 
 
 def drawing(

@@ -37,7 +37,8 @@ class Phase:
 
     q: fixed point q* of the variance, next to 1 on the side to which 1 moves; 0 or inf where
         there is none. ReLU with σ_w² = 2 and σ_b² = 0 keeps every variance: q = 1 stands for all.
-    c: stable fixed point c* of the correlation. chi_1 = χ(1); chi_c = χ(c*).
+    c: stable fixed point c* of the correlation.
+    chi_1, chi_c: χ(1) and χ(c*).
     xi_c, xi_1: −1/log χ(c*), −1/log χ(1), in layers; inf where χ = 1. xi_1 < 0 in the chaotic
         phase, where the diagonal of the NTK grows. For ReLU, xi_c is inf unless the phase is
         ordered and σ_b² > 0: the correlation then converges as a power of the depth.
