@@ -39,6 +39,7 @@ MODES = {
     "phone": {"viewport": {"width": 360, "height": 780}, "color_scheme": "light"},
 }
 LEDGER = "chapters/ledger.html"
+LIBRARY = "chapters/library.html"
 
 
 def html_pages(site: Path) -> list[str]:
@@ -229,7 +230,7 @@ THIN_OUT = """() => {
     formula.replaceWith(box);
   }
   const seen = new Set();
-  for (const token of document.querySelectorAll("pre span")) {
+  for (const token of document.querySelectorAll("pre span, code span, dt span")) {
     if (seen.has(token.className)) token.replaceWith(...token.childNodes);
     seen.add(token.className);
   }
@@ -506,4 +507,12 @@ def test_search_finds_a_statement(desk, rows):
     word = max(re.findall(r"[A-Za-z]{5,}", rows[0]["title"]), key=len)
     desk.open(f"search.html?q={word}")
     desk.page.wait_for_selector("#search-results li a")
+    assert desk.faults == []
+
+
+def test_search_finds_a_function_and_leads_to_it(desk):
+    desk.open("search.html?q=critical_sigma_w2")
+    desk.page.click(f"#search-results a[href*='{LIBRARY}#lib.ntk.critical_sigma_w2']")
+    desk.page.wait_for_url(f"**/{LIBRARY}#lib.ntk.critical_sigma_w2")
+    assert desk.page.locator("dt:target .sig-name").inner_text() == "critical_sigma_w2"
     assert desk.faults == []

@@ -3,6 +3,7 @@
 `fcn_kernel` and `cnn_kernel` give the NNGP and the NTK of fully connected and of convolutional
 networks, `empirical_ntk` the tangent kernel of any module of finite width, `phase` the fixed points
 and depth scales of an architecture, `spectrum` and `mean_predictor` what a kernel can learn.
+An activation is a name, a function of tensors, or one of the records `RELU`, `ERF`, `TANH`, `GELU`.
 """
 
 from lib.ntk.activations import ERF, RELU, Activation, get_activation

@@ -110,6 +110,7 @@ def relu_bend(q: Tensor, d: Tensor) -> Tensor:
     return 1 / (2 * PI * q * (d * (2 - d)).sqrt())
 
 
+# max(z, 0), in closed form.
 RELU = Activation(
     "relu",
     torch.relu,
@@ -188,6 +189,7 @@ def erf_growth(q: Tensor) -> Tensor:
     return 4 / PI / ((1 + 2 * q) * (1 + 4 * q).sqrt())
 
 
+# The error function, in closed form.
 ERF = Activation(
     "erf",
     torch.erf,

@@ -240,7 +240,9 @@ def fixed(function: Function, order: int) -> Activation:
     return replace(quadrature(function), dual_=partial(dual_, terms=terms))
 
 
+# tanh, by Gauss–Hermite quadrature.
 TANH = quadrature(torch.tanh, name="tanh")
+# z times the normal distribution function of z, by Gauss–Hermite quadrature.
 GELU = quadrature(torch.nn.functional.gelu, name="gelu")
 
 

@@ -62,8 +62,9 @@ def check_chain(weights: Sequence[Tensor]) -> None:
 def norm_bound(W: float, L: int, R: float, distance: float) -> float:  # noqa: N803
     """L W² R^(L−1) ‖θ − θ'‖_∞, above the path-metric of bias-free layered networks (companion).
 
-    W: the largest width, input and output included; L: the number of matrices; R ≥ 1: above all
-    their ∞→∞ operator norms; distance: the largest change of a parameter. Signs may differ.
+    W: the largest width, input and output included. L: the number of matrices.
+    R: a number ≥ 1 that no ∞→∞ operator norm of theirs exceeds.
+    distance: the largest change of a parameter. Signs may differ.
     """
     check_positive(W=W, L=L)
     if not R >= 1 or not distance >= 0:
@@ -84,8 +85,10 @@ def generalization_factor(
 ) -> float:
     """(4B/√n) G r C, C² = D ln((3+2P)K) + ln((3+2P)/(1+P) (d_in+1) d_out) (authors' code).
 
-    The expected generalization gap of n samples in [−B, B]^d_in, B ≥ 1, for a G-Lipschitz loss and
-    ‖Φ‖₁ ≤ r. depth D; kernel K: the largest pooling window; pool_types P: the kinds of pooling.
+    A bound on the expected generalization gap of n samples in [−B, B]^d_in, B ≥ 1, for a
+    G-Lipschitz loss and ‖Φ‖₁ ≤ r.
+
+    depth: D. kernel: K, the largest pooling window. pool_types: P, the kinds of pooling.
     """
     check_positive(n=n, B=B, depth=depth, kernel=kernel, d_in=d_in, d_out=d_out)
     check_positive(**{"pool_types + 1": pool_types + 1})
@@ -106,7 +109,10 @@ def sharpened_generalization_factor(
     G: float = 1,  # noqa: N803
     r: float = 1,
 ) -> float:
-    """(4B/√n) G r C, C² = D ln 3 + M ln K + ln((d_in+1) d_out), M pooling layers (as above)."""
+    """(4B/√n) G r C, C² = D ln 3 + M ln K + ln((d_in+1) d_out), M pooling layers.
+
+    Otherwise as `generalization_factor` (authors' code).
+    """
     check_positive(n=n, B=B, depth=depth, kernel=kernel, d_in=d_in, d_out=d_out)
     c2 = depth * math.log(3) + pool_layers * math.log(kernel) + math.log((d_in + 1) * d_out)
     return 4 * B / math.sqrt(n) * G * r * math.sqrt(c2)

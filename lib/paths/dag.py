@@ -56,11 +56,12 @@ class Dag:
 
     @property
     def inputs(self) -> tuple[int, ...]:
+        """Neurons that hold the coordinates of the input."""
         return tuple(v for v, neuron in enumerate(self.neurons) if neuron.kind == "input")
 
     @property
     def hidden(self) -> tuple[int, ...]:
-        """Neurons that are neither inputs nor outputs: those that can be rescaled."""
+        """The neurons that are neither inputs nor outputs, which can be rescaled."""
         outside = {*self.inputs, *self.outputs}
         return tuple(v for v in range(len(self.neurons)) if v not in outside)
 

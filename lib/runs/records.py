@@ -48,7 +48,7 @@ class Record:
 
     @property
     def hardware(self) -> str:
-        """What it ran on, in a few words: ``2 cores of a Xeon``."""
+        """What it ran on, in a few words such as ``2 cores of a Xeon``."""
         machines = {
             (m.get("gpu") or f"a CPU with {m['cores']} cores") for m in self.info["machines"]
         }

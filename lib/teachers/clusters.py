@@ -14,7 +14,7 @@ from lib.teachers.task import check_sample, first
 def odd_even(net: LeakyNet, x: Tensor) -> tuple[Tensor, Tensor]:
     """The odd and the even part of N at inputs (…, m, d), both (…, m); N is their sum.
 
-    The odd part is linear, vk(1 + α)/2 κ·x.  Source: companion, D0.
+    The odd part is linear, vk(1 + α)/2 κ·x.  Source: companion.
     """
     alpha, v = at(net.alpha, 1), at(net.v, 1)
     sizes = net.preactivations(x).abs().sum(-2)
@@ -57,7 +57,7 @@ def agreement(net: LeakyNet, x: Tensor, y: Tensor) -> Agreement:
 def signed_preactivations(net: LeakyNet, x: Tensor, y: Tensor) -> Tensor:
     """y_i w_j·x_i and −y_i u_j·x_i, (…, 2, k, n): perfect agreement is when all are positive.
 
-    On orthogonally separable data no step lets one of them fall.  Source: companion, D8.
+    On orthogonally separable data no step lets one of them fall.  Source: companion.
     """
     h = net.preactivations(x)
     return torch.stack((h[..., 0, :, :], -h[..., 1, :, :]), -3) * y[..., None, None, :]
@@ -111,9 +111,9 @@ def cluster_radius(net: LeakyNet) -> Clusters:
 
 
 def surely_linear(net: LeakyNet, x: Tensor) -> Tensor:
-    """Where D3 says that sign N(x) = sign κ·x: bool (…, m) for inputs (…, m, d).
+    """Where the radii ensure that sign N(x) = sign κ·x: bool (…, m) for inputs (…, m, d).
 
-    Where |w̄·x| > r_w ‖x‖ and |ū·x| > r_u ‖x‖, so that each cluster has one sign.
+    Where |w̄·x| > r_w ‖x‖ and |ū·x| > r_u ‖x‖, so that each cluster has one sign (companion).
     """
     c, size = cluster_radius(net), x.norm(dim=-1)
     far = [
@@ -124,11 +124,11 @@ def surely_linear(net: LeakyNet, x: Tensor) -> Tensor:
 
 
 def disagreement_bound(rho_w: Number, rho_u: Number, d: int) -> Tensor:
-    """D3: at most this probability of sign N(x) ≠ sign κ·x, for any rotation-invariant x in R^d.
+    """At most this is P(sign N(x) ≠ sign κ·x), for any rotation-invariant x in R^d.
 
     I_{ρ_w²}(1/2, (d − 1)/2) + I_{ρ_u²}(1/2, (d − 1)/2), and at most 1: the regularised incomplete
     beta function is the probability of |cos| < ρ.  Raises ValueError when d < 2 or a radius is
-    negative.  Source: companion, D3.
+    negative.  Source: companion.
     """
     if d < 2:
         raise ValueError(f"d = {d}: choose at least 2 dimensions")

@@ -131,7 +131,7 @@ def sgd_bound(steps: Number, s: Setting) -> Tensor:
 
 
 def hinge_bound(s: Setting) -> Tensor:
-    """At most this is the number of updates with the hinge loss, at any time.  Source: companion."""
+    """At most this many updates with the hinge loss, at any time.  Source: companion."""
     return _bound(1.0, s)
 
 

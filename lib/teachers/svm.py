@@ -103,7 +103,7 @@ def separable(x: Tensor, y: Tensor) -> Tensor:
 
 
 def nar_features(x: Tensor, slopes_w: Tensor, slopes_u: Tensor) -> Tensor:
-    """φ_i = (a^w_i x_i, −a^u_i x_i), (…, n, 2d), for slopes (…, n).  Source: companion, D5.
+    """φ_i = (a^w_i x_i, −a^u_i x_i), (…, n, 2d), for slopes (…, n).  Source: companion.
 
     Raises :class:`SlopeOutOfRange` with the sample whose slope is outside [0, 1].
     """
@@ -118,8 +118,8 @@ def nar_features(x: Tensor, slopes_w: Tensor, slopes_u: Tensor) -> Tensor:
 def nar_svm(x: Tensor, y: Tensor, slopes_w: Tensor, slopes_u: Tensor) -> Pair:
     """Where gradient descent in the neural agreement regime leads: (w, u), of least margin 1.
 
-    The slopes (…, n) are those of :func:`lib.teachers.clusters.nar_slopes`.  Raises
-    :class:`NotSeparable`, and what :func:`nar_features` raises.  Source: companion, D5.
+    The slopes (…, n), those of :func:`lib.teachers.clusters.nar_slopes`, must not change any more.
+    Raises :class:`NotSeparable`, and what :func:`nar_features` raises.  Source: companion.
     """
     check_sample(x, y)
     theta = normal(nar_features(x, slopes_w, slopes_u), y)
@@ -141,7 +141,7 @@ def coupled_svm(x: Tensor, y: Tensor, alpha: Number) -> Pair:
 
     The limit in perfect agreement.  ``alpha`` is in [0, 1], where 1 gives the ordinary machine,
     and may be a tensor as in :func:`par_slopes`.  Raises :class:`SlopeOutOfRange`, and as
-    :func:`nar_svm` does.  Source: companion, D6.
+    :func:`nar_svm` does.  Source: companion.
     """
     check_sample(x, y)
     return nar_svm(x, y, *par_slopes(y, alpha))
@@ -152,7 +152,7 @@ def two_point_direction(x1: Tensor, x2: Tensor, alpha: Number) -> Tensor:
 
     κ ∝ λ_1 x1 − λ_2 x2 with λ ∝ ((1 + α²)B − 2αc, (1 + α²)A − 2αc), where A = ‖x1‖², B = ‖x2‖²
     and c = −x1·x2.  Raises :class:`NoClosedForm` unless both are positive.  (Networks are known
-    to get there when also c ≥ 0.)  Source: companion, D7.
+    to get there when also c ≥ 0.)  Source: companion.
     """
     check_alpha(alpha)
     a, b, c = x1.square().sum(-1), x2.square().sum(-1), -(x1 * x2).sum(-1)

@@ -130,7 +130,7 @@ def orthogonally_separable(
 
     The y_i x_i are absolute values of Gaussian vectors of covariance I/d, in a random rotation.
     The labels are random.  The device is the generator's.  Raises ValueError when n or d is
-    below 1.  Source: companion, D8.
+    below 1.  Source: companion.
     """
     if min(n, d) < 1:
         raise ValueError(f"n = {n}, d = {d}: choose at least 1")
@@ -171,7 +171,7 @@ def separated(x: Tensor, y: Tensor, w: Tensor) -> Tensor:
     """The least margin y w·x of a hyperplane ``w`` (…, d), if it is positive: (…).
 
     Raises :class:`NotSeparable` with the sample that is on the wrong side, and what
-    :func:`check_sample` raises.
+    :func:`lib.teachers.task.check_sample` raises.
     """
     check_sample(x, y)
     values = margins(x, y, w)
@@ -185,7 +185,7 @@ def separated(x: Tensor, y: Tensor, w: Tensor) -> Tensor:
 def check_orthogonally_separable(x: Tensor, y: Tensor) -> None:
     """Raise :class:`NotOrthogonallySeparable` unless y_i y_j x_i·x_j ≥ 0 for all i and j.
 
-    Raises also what :func:`check_sample` raises.
+    Raises also what :func:`lib.teachers.task.check_sample` raises.
     """
     check_sample(x, y)
     signed = y[..., None] * x
