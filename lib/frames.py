@@ -67,7 +67,8 @@ def slider(
     for k, (line, heights) in enumerate(lines):
         line.set_gid(f"{name}-line-{k}")
         line.set_ydata(np.asarray(heights)[middle])
-    fig.draw_without_rendering()  # the layout decides where the axes are
+    fig.draw_without_rendering()  # the layout decides where the axes are,
+    fig.set_layout_engine("none")  # and another one, when saved, would move them beside the paths
     frames = [[path(line, row) for row in np.asarray(heights)] for line, heights in lines]
     page = PAGE.format(
         name=name,

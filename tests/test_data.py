@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lib import data
-from lib.data import Source, cifar10, digits, mnist
+from lib.data import Images, Source, cifar10, digits, mnist
 
 
 def seeded(seed=0):
@@ -55,6 +55,17 @@ def test_a_split_must_leave_both_parts_non_empty(test):
         digits(seeded(), test=test)
 
 
+@pytest.mark.parametrize("test", [1, 1796])
+def test_one_image_is_a_part(test):
+    images = digits(seeded(), test=test, standardise=False)
+    assert (len(images.train_x), len(images.test_x)) == (1797 - test, test)
+
+
+def test_a_class_may_be_in_one_part_only():
+    x, low, high = torch.zeros(2, 1, 1, 1), torch.tensor([0, 1]), torch.tensor([2, 1])
+    assert Images(x, low, x, high).classes == Images(x, high, x, low).classes == 3
+
+
 # --- downloads, from a small local copy in the same format
 
 
@@ -65,6 +76,7 @@ def bunch(source=TINY):
     """What fetch_openml(as_frame=False) returns: float pixels, and classes as strings."""
     shape = sum(source.counts), int(np.prod(source.shape))
     pixels = np.arange(np.prod(shape), dtype=float).reshape(shape) % 256
+    pixels[-1, -1] = 255  # the whole range
     target = np.repeat([str(k) for k in range(len(source.counts))], source.counts).astype(object)
     return SimpleNamespace(data=pixels, target=target)
 
@@ -103,8 +115,9 @@ def test_colour_planes_come_one_after_the_other(monkeypatch):
     torch.testing.assert_close(images.train_x[k], expected, atol=1e-6, rtol=0)
 
 
-def test_without_a_network_the_error_says_what_to_do(monkeypatch):
-    serve(monkeypatch, URLError("name resolution failed"))
+@pytest.mark.parametrize("error", [URLError, TimeoutError, ConnectionRefusedError])
+def test_without_a_network_the_error_says_what_to_do(monkeypatch, error):
+    serve(monkeypatch, error("name resolution failed"))
     with pytest.raises(ConnectionError, match=r"tiny .*name resolution.*digits\(\)"):
         mnist(seeded())
 
@@ -120,7 +133,7 @@ def damaged(**change):
         (damaged(data=bunch().data[:, :-1]), "shape"),
         (damaged(data=bunch().data / 255), "whole numbers"),
         (damaged(data=bunch().data - 1), "whole numbers"),
-        (damaged(data=bunch().data * 3), "whole numbers"),
+        (damaged(data=bunch().data + 1), "whole numbers"),
         (damaged(target=np.append(bunch().target[:-1], "0")), "classes count"),
     ],
 )

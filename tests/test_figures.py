@@ -36,6 +36,13 @@ def test_the_same_figure_gives_the_same_bytes():
     assert svg(curves()[0]) == svg(curves()[0])
 
 
+def test_a_figure_of_another_style_has_its_bytes_and_glyphs_too():
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        assert svg(curves()[0]) == svg(curves()[0])
+        assert "<text" not in svg(curves()[0])
+
+
 def test_the_file_is_well_formed_svg_without_date_text_or_links_to_load():
     text = svg(curves()[0])
     root = ElementTree.fromstring(text)
@@ -211,6 +218,23 @@ def test_a_line_without_label_gets_none_and_nan_tails_are_skipped():
     assert text.xy[1] == 3
 
 
+def test_a_label_with_room_stands_level_with_the_end_of_its_line():
+    fig, ax = curves((1.0, 3.0, 5.0))
+    label_lines(ax)
+    for box, line in zip(label_boxes(fig, ax), ax.get_lines(), strict=True):
+        end = ax.transData.transform(line.get_xydata()[-1])[1]
+        assert abs((box.y0 + box.y1) / 2 - end) < 3  # pixels, of letters 12 high
+
+
+def test_lines_without_a_word_or_a_point_get_no_label():
+    _, ax = plt.subplots()
+    ax.plot([0, 1], [0, 1], label="")
+    ax.plot([0, 1], [np.nan, np.nan], label="a")
+    ax.plot([0, 1], np.ma.masked_array([2.0, 3.0], mask=[False, True]), label="b")
+    label_lines(ax)
+    assert [(text.get_text(), *text.xy) for text in ax.texts] == [("b", 0, 2)]
+
+
 def test_nothing_to_label_is_fine():
     _, ax = plt.subplots()
     label_lines(ax)
@@ -237,6 +261,7 @@ def test_spread_is_the_nearest_choice():
     np.testing.assert_allclose(spread([0, 0, 10], 1), [-0.5, 0.5, 10])
     np.testing.assert_allclose(spread([0.2, 0, 0.1], 1), [1.1, -0.9, 0.1])
     np.testing.assert_allclose(spread([0, 1], [1, 3]), [-0.5, 1.5])  # touching: 2 apart
+    np.testing.assert_allclose(spread([10, 0, 0.1], [9, 1, 1]), [10, -0.45, 0.55])
     np.testing.assert_allclose(spread([0.2, 0, 5], 1, floor=0), [1.5, 0.5, 5])
 
 
@@ -245,7 +270,10 @@ def test_band_draws_the_mean_and_the_range():
     runs = np.array([[0.0, 2.0, 1.0], [2.0, 4.0, 1.0]])
     line = band(ax, [0, 1, 2], runs, color=COLORS["blue"], label="a", marker="o")
     np.testing.assert_array_equal(line.get_ydata(), [1, 3, 1])
+    assert (line.get_color(), line.get_label(), line.get_marker()) == (COLORS["blue"], "a", "o")
     (area,) = ax.collections
+    assert mpl.colors.to_hex(area.get_facecolor()[0]).upper() == COLORS["blue"]
+    assert area.get_facecolor()[0][3] < 1  # what is behind shows through
     low, high = area.get_paths()[0].get_extents().intervaly
     assert (low, high) == (0, 4)
 

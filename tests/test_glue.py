@@ -9,7 +9,10 @@ from lib import glue
 def shown(monkeypatch):
     """What reaches the display, as (bundle, metadata)."""
     calls = []
-    display = lambda bundle, raw, metadata: calls.append((bundle, metadata))  # noqa: E731
+
+    def display(bundle, raw=False, metadata=None):
+        calls.append((bundle if raw else {"text/latex": bundle._repr_latex_()}, metadata))
+
     monkeypatch.setattr("IPython.display.display", display)
     return calls
 
@@ -22,6 +25,21 @@ def test_a_glued_number_is_filed_out_of_sight(shown):
         "name": "answer",
         "mime_prefix": "application/papermill.record/",
     }
+
+
+def test_a_caption_is_markdown_out_of_sight(shown):
+    glue.caption("words", "*two* records")
+    ((bundle, metadata),) = shown
+    assert bundle == {"application/papermill.record/text/markdown": "*two* records"}
+    assert metadata["scrapbook"] == {
+        "name": "words",
+        "mime_prefix": "application/papermill.record/",
+    }
+
+
+def test_a_formula_is_shown_as_latex(shown):
+    glue.show("$x^2$")
+    assert shown == [({"text/latex": "$x^2$"}, None)]
 
 
 def test_an_emitted_bundle_is_shown_and_carries_its_metadata(shown):
@@ -38,3 +56,7 @@ def test_an_emitted_bundle_is_shown_and_carries_its_metadata(shown):
 )
 def test_scientific_notation(value, digits, words):
     assert glue.scientific(value, digits) == words
+
+
+def test_scientific_notation_has_one_decimal_unless_told():
+    assert glue.scientific(123.0) == "1.2·10²"

@@ -99,9 +99,11 @@ def test_pooled_sums_and_gradients_are_those_of_the_features():
     assert (expected[..., 4:] == 0).all()
 
 
-def test_too_many_patterns_for_a_table_are_refused():
-    with pytest.raises(ValueError, match="l = 25: tables of 2"):
-        subsets.ranking(torch.zeros(1, 25), 25)
+def test_tables_are_for_one_to_twenty_four_patterns():
+    for l in (0, 25):  # noqa: E741
+        with pytest.raises(ValueError, match=f"l = {l}: tables of 2"):
+            subsets.ranking(torch.zeros(1, 25), l)
+    assert subsets.ranking(torch.zeros(1, 25), 24).tops.max() == 2**24 - 1
 
 
 # --- the first layer

@@ -22,6 +22,7 @@ from lib.maxpool import (
     rotated,
     rotation,
 )
+from lib.maxpool import task as task_module
 
 TASKS = [PatternTask(3, 3, 2), PatternTask(4, 6, 3), PatternTask(5, 5, 4), PatternTask(6, 6, 2)]
 
@@ -118,6 +119,18 @@ def test_what_is_too_much_to_list_is_refused():
     for listing in (task.support, task.points):
         with pytest.raises(ValueError, match="too many to list: choose l and n smaller"):
             listing()
+    with pytest.raises(ValueError, match="2228224 inputs"):  # 2 · 17 · 2¹⁶, above 2²⁰
+        PatternTask(4, 4, 17).points()
+
+
+@pytest.mark.parametrize(("listing", "count"), [(PatternTask.support, 6), (PatternTask.points, 24)])
+def test_as_many_as_the_limit_are_listed(monkeypatch, listing, count):
+    task = PatternTask(4, 4, 3)
+    monkeypatch.setattr(task_module, "AT_MOST", count)
+    assert listing(task)
+    monkeypatch.setattr(task_module, "AT_MOST", count - 1)
+    with pytest.raises(ValueError, match=f"{count} .* too many"):
+        listing(task)
 
 
 @pytest.mark.parametrize(("noise", "power"), [(noise_ball, 5), (noise_radius, 1)])
@@ -130,9 +143,19 @@ def test_noise_has_its_law(noise, power):
     assert (u.T @ u / 4000 - torch.eye(5) / 5).abs().max() < 0.02
 
 
-def test_noise_is_added_to_the_patterns():
+@pytest.mark.parametrize("noise", [noise_ball, noise_radius])
+def test_the_patches_of_an_input_have_noise_of_their_own(noise):
+    """Norms and directions of two patches, uncorrelated: 1000 inputs, 5 standard errors."""
+    a, b = noise((1000, 2, 5), generator(), torch.float64).unbind(1)
+    norms = torch.stack((a.norm(dim=-1), b.norm(dim=-1)))
+    assert norms.corrcoef()[0, 1].abs() < 5 / 1000**0.5
+    assert torch.cosine_similarity(a, b, dim=-1).mean().abs() < 5 / (5 * 1000) ** 0.5
+
+
+@pytest.mark.parametrize("copies", [None, 2])
+def test_noise_is_added_to_the_patterns(copies):
     task = PatternTask(4, 6, 3)
-    x, _, which = task.sample(30, generator(), noise_radius)
+    x, _, which = task.sample(30, generator(), noise_radius, copies=copies)
     away = (x - task.patches(which)).norm(dim=-1)
     assert away.min() > 0 and away.max() <= 1
 

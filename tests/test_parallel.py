@@ -3,10 +3,9 @@
 import threading
 import time
 
-import numpy as np
 import pytest
 import torch
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from lib.parallel import results
 
@@ -15,8 +14,18 @@ from lib.parallel import results
 def two_threads():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    yield
+    with threadpool_limits(2, "blas"):  # NumPy's, which its import loads
+        yield
     torch.set_num_threads(before)
+
+
+def threads_elsewhere() -> int:
+    """What PyTorch takes in a thread that is begun now."""
+    found: list[int] = []
+    other = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    other.start()
+    other.join()
+    return found[0]
 
 
 def blas_threads() -> set[int]:
@@ -40,20 +49,33 @@ def test_one_thread_or_one_item_needs_no_pool(items, threads):
 
 
 def test_meanwhile_each_thread_computes_alone():
-    np.ones((2, 2)) @ np.ones((2, 2))  # loads the library
+    assert blas_threads() == {2} and torch.get_num_threads() == 2
     inside = list(results(lambda _: (torch.get_num_threads(), blas_threads()), range(2), 2))
     assert inside == [(1, {1})] * 2
 
 
 def test_afterwards_all_is_as_it_was():
-    before = torch.get_num_threads(), blas_threads()
+    before = torch.get_num_threads(), threads_elsewhere(), blas_threads()
 
     def work(item: int) -> None:
         raise ArithmeticError(str(item))
 
     with pytest.raises(ArithmeticError, match="0"):
         list(results(work, range(3), 2))
-    assert (torch.get_num_threads(), blas_threads()) == before
+    assert (torch.get_num_threads(), threads_elsewhere(), blas_threads()) == before
+
+
+def test_no_more_at_once_than_asked_for():
+    busy, most = set(), []
+
+    def work(item: int) -> None:
+        busy.add(item)
+        most.append(len(busy))
+        time.sleep(0.01)
+        busy.remove(item)
+
+    list(results(work, range(12), 2))
+    assert max(most) == 2
 
 
 def test_a_consumer_that_stops_early_leaves_no_work_behind():

@@ -2,7 +2,9 @@
 
 import json
 import os
+import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from joblib import delayed
 
 import sweeps
 from conftest import ROOT
@@ -19,6 +22,7 @@ from lib.runs.cli import main
 from lib.runs.errors import DamagedRecord, MissingRecord, Trouble
 from lib.runs.experiment import Scale
 from lib.runs.plan import PREPARE, Plan
+from lib.runs.progress import Bar
 from sweeps import EXPERIMENTS, Config
 
 QUICK = EXPERIMENTS["quick"]
@@ -112,18 +116,80 @@ def test_a_cut_file_is_called_damaged(tmp_path, suffix):
         store.read(path)
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), KeyboardInterrupt("No time")])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, error):
     path = tmp_path / "x.json"
     store.write(path, {"seed": 1}, {})
 
     def full(descriptor):
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(type(error), match="No "):
         store.write(path, {"seed": 2}, {})
     assert store.read(path)[0]["seed"] == 1
     assert os.listdir(tmp_path) == ["x.json"]
+
+
+def test_a_file_grows_in_the_folder_for_scratch(tmp_path, monkeypatch):
+    moves, replace_ = [], os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: moves.append((a, b)) or replace_(a, b))
+    path, scratch = tmp_path / "a/x.json", tmp_path / "b/c"
+    store.write(path, {"seed": 1}, {}, scratch)
+    assert [(a.parent, b) for a, b in moves] == [(scratch, path)]
+    assert store.read(path)[0]["seed"] == 1
+
+
+def test_a_checksum_is_of_what_is_held_and_not_of_its_order():
+    arrays = {"a": np.zeros(4), "b": np.zeros(4, dtype=int)}
+    first = store.checksum({"x": 1, "y": 2}, arrays)
+    assert first == store.checksum({"y": 2, "x": 1}, dict(reversed(arrays.items())))
+    for other in (
+        {"a": arrays["a"], "c": arrays["b"]},
+        {"a": arrays["a"], "b": np.zeros(4)},
+        {"a": arrays["a"].reshape(2, 2), "b": arrays["b"]},
+        {"a": arrays["a"] + 1, "b": arrays["b"]},
+    ):
+        assert store.checksum({"x": 1, "y": 2}, other) != first
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_bytes_may_come_in_either_order(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    store.write(path, {}, {"values": np.array([1.5, 2.5], dtype=">f8")})
+    assert store.read(path)[1]["values"].tolist() == [1.5, 2.5]
+
+
+def test_what_json_has_no_number_for_is_refused_outside_arrays(tmp_path):
+    for suffix in (".json", ".npz"):
+        with pytest.raises(ValueError, match="JSON"):
+            store.write(tmp_path / f"x{suffix}", {"loss": float("nan")}, {})
+    assert os.listdir(tmp_path) == []
+
+
+class Pickled:
+    """An object whose unpickling makes a folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def test_nothing_is_unpickled(tmp_path):
+    array = np.array([Pickled(tmp_path / "made")])
+    np.savez(tmp_path / "x.npz", info=np.array("{}"), **{"array/a": array})
+    with pytest.raises(DamagedRecord):
+        store.read(tmp_path / "x.npz")
+    assert os.listdir(tmp_path) == ["x.npz"]
+
+
+def test_a_record_can_be_read_anywhere(tmp_path):
+    """JSON knows no Infinity and no NaN."""
+    store.write(tmp_path / "x.json", {}, ARRAYS)
+    read = json.loads((tmp_path / "x.json").read_text(), parse_constant=pytest.fail)
+    assert read["arrays"]["reals"]["values"][3:] == ["inf", "-inf", "nan"]
 
 
 def test_json_keeps_an_array_on_one_line(tmp_path):
@@ -186,6 +252,40 @@ def test_where_the_data_lies_makes_no_other_run():
     assert (there.key, there.record, there.command) == (here.key, here.record, here.command)
     other = Plan(placed, changes={"place": "/somewhere", "rows": 1})
     assert other.command.endswith("--scale paper --set rows=1") and other.record != here.record
+
+
+def test_cells_belong_together_by_config_code_and_kind_of_device(monkeypatch):
+    key = plan().key
+    assert plan(folder=Path("elsewhere")).key == plan(changes={"rows": 2}).key == key
+    assert plan(device="cuda:0").key == plan(device="cuda:1").key != key
+    one, other = plan(changes={"rows": 1}), plan(changes={"rows": 1, "columns": 1})
+    assert len({one.key, other.key, key}) == len({one.record, other.record, plan().record}) == 3
+    monkeypatch.setattr("lib.runs.plan.code_digest", lambda module: "another")
+    assert plan().key != key
+
+
+@dataclass(frozen=True)
+class Wide(Config):
+    widths: tuple[float, ...] = (0.5, 1.0)
+
+    def __post_init__(self):
+        if self.rows > 2:
+            raise TypeError("rows: at most 2")
+
+
+def test_a_command_makes_its_record_again():
+    wide = replace(QUICK, scales={"paper": Scale(Wide)})
+    made = Plan(wide, changes={"widths": (0.25, 2.0), "dtype": "float32"}, device="cuda:0")
+    words = made.command.split()
+    assert words[:6] == ["python", "-m", "lib", "run", "quick", "--scale"]
+    assert words[-2:] == ["--device", "cuda:0"]
+    given = dict(settings.parsed(words[n + 1]) for n, w in enumerate(words) if w == "--set")
+    assert Plan(wide, changes=given, device="cuda:0").key == made.key
+
+
+def test_a_config_that_refuses_its_numbers_is_trouble():
+    with pytest.raises(Trouble, match="quick: rows: at most 2"):
+        _ = Plan(replace(QUICK, scales={"paper": Scale(Wide)}), changes={"rows": 3}).config
 
 
 @pytest.mark.parametrize(
@@ -257,12 +357,48 @@ def test_a_record_names_no_person_and_no_place(recorded):
         assert secret not in text
 
 
+def told(**info):
+    """A record of which only its info is known."""
+    known = {"made": "today", "seconds": 1, "seed": 0, "command": "run", "machines": []}
+    known |= {"commit": {"id": None, "clean": False}, "remark": ""}
+    known |= {"code": {"module": "lib.glue", "digest": codehash.code_digest("lib.glue")}}
+    return records.Record(known | info, {})
+
+
 def test_flags_in_a_remark_are_code():
-    info = {"remark": "More are --scale gpu; for less (add --seeds 2 --set steps=80)."}
-    info |= {"made": "today", "seconds": 1, "seed": 0, "command": "run", "machines": []}
-    info |= {"commit": {"id": "", "clean": False}, "code": {"module": "lib.glue", "digest": ""}}
+    remark = "More are --scale gpu; for less (add --seeds 2 --set steps=80)."
     words = "More are `--scale gpu`; for less (add `--seeds 2` `--set steps=80`)."
-    assert words in records.Record(info, {}).stamp
+    assert told(remark=remark).stamp.endswith(words)
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_only_a_clean_commit_is_named(clean):
+    stamp = told(commit={"id": "0123456789abcdef", "clean": clean}).stamp
+    assert (", at commit 0123456, seed 0" in stamp) is clean
+    assert ("commit" in stamp) is clean
+    assert "commit" not in told(commit={"id": None, "clean": clean}).stamp
+
+
+def test_the_hardware_is_each_kind_once_and_a_gpu_by_its_name():
+    machines = [{"cores": 2}, {"cores": 2}, {"cores": 16, "gpu": "H100"}]
+    assert told(machines=machines).hardware == "H100 and a CPU with 2 cores"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.2, "1 s"),
+        (40, "40 s"),
+        (89, "89 s"),
+        (90, "2 min"),
+        (420, "7 min"),
+        (5399, "90 min"),
+        (5400, "1.5 h"),
+        (9000, "2.5 h"),
+    ],
+)
+def test_a_time_in_words(seconds, words):
+    assert records.duration(seconds) == words
 
 
 def test_a_stamp_for_the_caption(recorded):
@@ -292,9 +428,35 @@ def test_a_chapter_refuses_a_damaged_record(copied):
         records.read(QUICK, copied)
 
 
+def test_a_damaged_record_is_computed_anew(copied):
+    path = plan(folder=copied).record
+    path.write_bytes(path.read_bytes()[:1000])
+    assert run("quick", copied) == 0
+    assert plan(folder=copied).current()
+
+
+def test_what_is_added_to_a_record_takes_the_place_of_the_same(copied, monkeypatch):
+    before, begun, replace_ = records.read(QUICK, copied), [], os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: begun.append(a) or replace_(a, b))
+    for bench in ([1], [2, 3]):
+        records.add(plan(folder=copied), bench=bench)
+    after = records.read(QUICK, copied)
+    assert {**after.info, "checksum": 0} == {**before.info, "bench": [2, 3], "checksum": 0}
+    assert np.array_equal(after["values"], before["values"])
+    assert {path.parent for path in begun} == {copied / ".local"}
+
+
 def test_a_finished_run_leaves_the_record_and_nothing_else(recorded):
     files = [path.relative_to(recorded).as_posix() for path in recorded.rglob("*.*")]
     assert [name for name in files if not name.endswith(".local")] == ["test/quick.json"]
+
+
+def test_unfinished_files_are_where_git_does_not_look(tmp_path, monkeypatch):
+    begun, replace_ = [], os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: begun.append(a) or replace_(a, b))
+    assert run("quick", tmp_path) == 0
+    assert len(begun) == 1 + 1 + 6 + 1  # the plan, the preparation, the cells, the record
+    assert all(path.is_relative_to(tmp_path / ".local") for path in begun)
 
 
 def test_a_current_record_is_left_alone_until_asked(copied, capsys):
@@ -304,6 +466,13 @@ def test_a_current_record_is_left_alone_until_asked(copied, capsys):
     assert plan(folder=copied).record.stat().st_mtime_ns == before
     assert run("quick", copied, "--again") == 0
     assert plan(folder=copied).record.stat().st_mtime_ns > before
+
+
+def test_a_record_of_other_code_or_another_config_is_computed_again(copied):
+    path = tampered(copied, key="0" * 12)
+    assert not plan(folder=copied).current()
+    assert run("quick", copied) == 0
+    assert plan(folder=copied).current() and store.read(path)[0]["key"] == plan().key
 
 
 def test_other_scales_and_settings_do_not_touch_the_book(copied):
@@ -318,6 +487,7 @@ def test_other_scales_and_settings_do_not_touch_the_book(copied):
     assert arrays["values"].dtype == np.float32
     command = "python -m lib run quick --scale paper --set rows=1 --set seeds=2 --set dtype=float32"
     assert info["command"] == command
+    assert info["changes"] == {"rows": 1, "seeds": 2, "dtype": "float32"}
 
 
 def test_two_processes_give_the_bits_of_one(recorded, tmp_path):
@@ -327,14 +497,36 @@ def test_two_processes_give_the_bits_of_one(recorded, tmp_path):
         assert one[name].tobytes() == two[name].tobytes()
 
 
-def test_a_damaged_cell_is_told_and_computed_again(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("name", ["prepare", "cell-0001", "cell-0005"])
+def test_a_damaged_cell_is_told_and_computed_again(tmp_path, capsys, monkeypatch, name):
     assert run("buggy", tmp_path) == 1
-    cell = next(tmp_path.rglob("cell-0001.npz"))
+    cell = next(tmp_path.rglob(f"{name}.npz"))
     cell.write_bytes(cell.read_bytes()[:-5])
     monkeypatch.setenv(sweeps.LOG, str(tmp_path / "log"))
     assert run("buggy", tmp_path) == 1
-    assert "cell-0001.npz is damaged" in capsys.readouterr().err
-    assert (tmp_path / "log").read_text().split() == ["1", "2"]
+    assert f"{name}.npz is damaged" in capsys.readouterr().err
+    again = name.removeprefix("cell-000")
+    assert sorted((tmp_path / "log").read_text().split()) == sorted([again, "2"])
+
+
+def test_what_is_known_of_the_cells_joins_in_the_record(tmp_path):
+    """Six cells and the preparation, made elsewhere: two machines, two versions."""
+    made = plan(folder=tmp_path)
+    arrays = {"values": np.zeros(3)}
+    with made.open(), crew("loky", 1) as workers:
+        for index in range(PREPARE, 6):
+            machine = {"cores": 2 if index else 16}
+            info = {"seconds": 2.0 + index, "peak_bytes": 100 + index % 5, "machine": machine}
+            info |= {"versions": {"torch": str(index == 5)}, "batch": index}
+            made.save(index, info, {"offset": arrays["values"]} if index == PREPARE else arrays)
+        sweep.run(made, workers)
+    info = records.read(QUICK, tmp_path).info
+    assert (info["seconds"], info["prepare_seconds"]) == (1 + 27, 1)
+    assert info["cell_seconds"] == [2, 3, 4, 5, 6, 7]
+    assert info["peak_bytes"] == 104
+    assert info["machines"] == [{"cores": 2}, {"cores": 16}]
+    assert info["versions"] == [{"torch": "False"}, {"torch": "True"}]
+    assert info["batches"] == [-1, 0, 1, 2, 3, 4, 5]
 
 
 def test_a_failing_cell_is_named_and_the_others_are_kept(tmp_path, capsys):
@@ -343,7 +535,7 @@ def test_a_failing_cell_is_named_and_the_others_are_kept(tmp_path, capsys):
     assert said.startswith("row 0, column 2: ZeroDivisionError: a cell with a bug (traceback: ")
     assert "5 of 6 cells are kept" in said
     log = tmp_path / said.split("traceback: ")[1].split(")")[0]
-    assert "ZeroDivisionError" in log.read_text()
+    assert "in run_cell\n" in log.read_text() and "ZeroDivisionError" in log.read_text()
 
 
 def test_status_tells_of_unfinished_runs(tmp_path, capsys):
@@ -423,6 +615,137 @@ def test_a_cell_in_the_hands_of_another_is_waited_for(tmp_path, monkeypatch):
         sweep.run(plan(folder=tmp_path), workers)
     assert waited == [sweep.PAUSE]
     assert plan(folder=tmp_path).current()
+
+
+def place(config, cell, device, before):
+    return {"place": np.array([cell["row"], cell["column"]])}
+
+
+def test_a_sweep_may_need_no_preparation(tmp_path):
+    bare = replace(QUICK, run_cell=place, prepare=None, kept=(), batch="")
+    with crew("loky", 1) as workers:
+        sweep.run(Plan(bare, folder=tmp_path), workers)
+    record = records.read(bare, tmp_path)
+    assert record["place"].tolist() == [[[r, c] for c in range(3)] for r in range(2)]
+    assert (record.info["prepare_seconds"], len(record.info["cell_seconds"])) == (0, 6)
+
+
+def test_a_cell_that_another_finished_meanwhile_is_not_computed(tmp_path, monkeypatch):
+    """And a cell that came back is nobody's any more, while the others are computed."""
+    monkeypatch.setenv(sweeps.LOG, str(tmp_path / "log"))
+    made, ticked = plan(folder=tmp_path), []
+
+    def tick(index):
+        assert not any(locks.held(made.lock_file(other)) for other in ticked)
+        ticked.append(index)
+        if index == 1:  # the other runner does the last cell
+            info, arrays = made.load(1)
+            made.save(5, info, arrays)
+
+    with crew("loky", 1) as workers:
+        sweep.run(made, workers, tick=tick)
+    assert sorted(ticked) == [PREPARE, *range(6)]
+    assert (tmp_path / "log").read_text().split() == ["prepare", *"01234"]
+    found = records.read(QUICK, tmp_path)["values"]
+    assert np.array_equal(found[1, 2], found[0, 1])
+
+
+def dying(deaths):
+    """A crew whose worker dies in each round after so many cells, and the list of its rounds."""
+    rounds = []
+
+    def workers(tasks):
+        rounds.append(1)
+        for count, (function, args, options) in enumerate(tasks):
+            if count == deaths[len(rounds) - 1]:
+                raise EOFError
+            yield function(*args, **options)
+
+    return workers, rounds
+
+
+def test_rounds_that_brought_something_cost_no_patience(tmp_path):
+    workers, rounds = dying([9, 0, 0, 1, 0, 0, 9])  # the preparation has a round of its own
+    said = []
+    sweep.run(plan(folder=tmp_path), workers, say=said.append)
+    assert plan(folder=tmp_path).current()
+    assert (len(rounds), len(said)) == (7, 5)
+    assert said[0] == "a worker was lost (EOFError); its cells are computed again"
+
+
+def test_three_rounds_that_brought_nothing_are_enough(tmp_path):
+    workers, rounds = dying([9, 1, 0, 0, 0, 9])
+    with pytest.raises(Trouble, match=r"keep dying \(EOFError\)\. 1 of 6 cells"):
+        sweep.run(plan(folder=tmp_path), workers, say=bool)
+    assert len(rounds) == 5
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "reset"), OSError("stream closed")])
+def test_a_lost_connection_to_a_cluster_is_not_blamed_on_the_disk(tmp_path, error):
+    def workers(tasks):
+        raise error
+        yield
+
+    with pytest.raises(Trouble, match=f"^workers keep dying .{type(error).__name__}.. 0 of 6"):
+        sweep.run(plan(folder=tmp_path), workers, say=bool)
+
+
+def test_a_disk_that_is_full_after_two_cells_keeps_them(tmp_path, monkeypatch):
+    files, fsync = iter(range(99)), os.fsync
+
+    def filling(descriptor):
+        if next(files) == 4:  # after the plan, the preparation and two cells
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", filling)
+    with crew("loky", 1) as workers, pytest.raises(Trouble, match=r"kept \(No space .*\)\. 2 of"):
+        sweep.run(plan(folder=tmp_path), workers, say=bool)
+
+
+def test_a_tick_tells_of_every_cell_also_of_those_that_were_there(tmp_path):
+    assert run("buggy", tmp_path) == 1
+    ticked = []
+    with crew("loky", 1) as workers, pytest.raises(Trouble, match="5 of 6 cells"):
+        sweep.run(plan("buggy", tmp_path), workers, tick=ticked.append)
+    assert sorted(ticked) == [PREPARE, 0, 1, 3, 4, 5]
+
+
+def test_tasks_are_taken_when_there_is_a_worker_for_them(tmp_path):
+    """So that another runner may have the rest; and a result comes before all are there."""
+    wait, taken = f"until [ -e {tmp_path}/seen ]; do sleep 0.05; done", []
+
+    def tasks():
+        for number in range(12):
+            taken.append(number)
+            yield delayed(subprocess.call)(["sh", "-c", wait if number > 1 else "true"])
+
+    with crew("loky", 2) as workers, closing(workers(tasks())) as results:
+        first, at_once = next(results), len(taken)
+        (tmp_path / "seen").touch()
+        assert [first, *results] == [0] * 12
+        assert at_once < 8
+        assert os.getpid() not in workers(delayed(os.getpid)() for _ in "ab")
+    with crew("loky", 1) as workers:
+        assert list(workers([delayed(os.getpid)()])) == [os.getpid()]
+
+
+# --- how far it is
+
+
+def test_the_bar_counts_cells_and_moves_by_work(tmp_path):
+    uneven = replace(QUICK, flops=lambda config, cell: 10.0 if cell is None else cell["row"] + 1)
+    made = Plan(uneven, folder=tmp_path)
+    for index in (PREPARE, 1):
+        made.save(index, {}, {})
+    with Bar(made) as bar:
+        assert (bar.bar.total, bar.bar.n, bar.count()) == (10 + 9, 10 + 1, "1 of 6 cells")
+        for index in (PREPARE, 1, 4):
+            bar.tick(index)
+        assert (bar.bar.n, bar.count()) == (10 + 1 + 2, "2 of 6 cells")
+    with Bar(Plan(uneven, folder=tmp_path / "new")) as bar:
+        bar.tick(PREPARE)
+        assert (bar.bar.n, bar.count()) == (10, "0 of 6 cells")
 
 
 # --- verification

@@ -91,6 +91,18 @@ def test_orthogonally_separable_data(copies):
     assert (x < 0).any()  # the orthant is rotated
 
 
+def test_copies_of_orthogonally_separable_data_are_independent():
+    """The copies have orthants of their own, and inputs and labels; ‖x‖² is 1 in the mean."""
+    x, y = orthogonally_separable(40, 3, generator(), copies=200)
+    signed = y[..., None] * x
+    centres = torch.nn.functional.normalize(signed.mean(1), dim=-1)
+    assert (centres[1:] @ centres[0]).min() < 0  # no two inputs of one orthant are so far apart
+    grams = signed @ signed.mT  # no rotation changes them
+    assert not torch.isclose(grams[0], grams[1:]).all(-1).all(-1).any()
+    assert (y[0] != y[1:]).any(-1).all()
+    assert abs((x**2).sum(-1).mean() - 1) < 5 * (2 / (3 * 200 * 40)) ** 0.5
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -111,6 +123,8 @@ def test_samples_are_not_empty():
         TeacherTask(2, 3).sample(generator(), copies=0)
     with pytest.raises(ValueError, match="n = 0, d = 3"):
         orthogonally_separable(0, 3, generator())
+    with pytest.raises(ValueError, match="n = 3, d = 0"):
+        orthogonally_separable(3, 0, generator())
 
 
 X = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 1.0]], dtype=torch.float64)
@@ -130,10 +144,22 @@ def test_the_offending_sample_is_named():
         check_sample(X[None], unknown[None])
     with pytest.raises(ShapeMismatch, match=r"x \(3, 2\) and y \(2,\)"):
         check_sample(X, Y[:2])
+    with pytest.raises(ShapeMismatch, match=r"x \(2,\) and y \(\)"):
+        check_sample(X[0], Y[0])
+
+
+@pytest.mark.parametrize(
+    "check", [check_orthogonally_separable, lambda x, y: separated(x, y, torch.ones(2).double())]
+)
+def test_checks_of_a_sample_refuse_what_is_none(check):
+    with pytest.raises(WrongLabel, match=r"sample \(0,\)"):
+        check(X, 0 * Y)
 
 
 def test_separated_gives_the_least_margin():
-    assert separated(X, Y, torch.tensor([1.0, -1.0]).double()) == 1
+    w = torch.tensor([1.0, -1.0]).double()
+    assert separated(X, Y, w) == 1
+    assert separated(torch.stack((X, 3 * X)), Y.expand(2, 3), w).tolist() == [1, 3]
     with pytest.raises(NotSeparable, match=r"sample \(1,\): y w·x = -1 "):
         separated(X, Y, torch.tensor([1.0, 1.0]).double())
     with pytest.raises(NotSeparable, match=r"sample \(1,\): y w·x = (-)?0 "):
@@ -142,6 +168,7 @@ def test_separated_gives_the_least_margin():
 
 def test_samples_that_are_not_orthogonally_separable_are_named():
     check_orthogonally_separable(X[[0, 2]], Y[[0, 2]])
+    check_orthogonally_separable(X[:2], Y[:2])  # at a right angle: the product 0 is allowed
     bad = torch.tensor([[1.0, 0.0], [0.5, 1.0], [0.0, 2.0]], dtype=torch.float64)
     with pytest.raises(NotOrthogonallySeparable, match=r"samples 0 and 1: .* -0\.5 is negative"):
         check_orthogonally_separable(bad, Y)

@@ -17,6 +17,7 @@ from lib.teachers import (
     visits,
 )
 from lib.teachers.errors import ShapeMismatch, WrongLabel
+from lib.teachers.steps import Runs, fitting
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -67,6 +68,23 @@ def test_every_rule_is_that_of_autograd(rule, loss):
     expected = by_autograd(NET, X, Y, 50, 0.3, loss, rule.order)
     torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-12)
     assert (found - NET.weights).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("d", [1, 2])
+def test_the_smallest_samples_are_trained_as_by_autograd(n, d):
+    x, y, _ = TeacherTask(d, n).sample(generator(3))
+    net = initial(2, d, generator(1), alpha=0.2, radius=0.7)
+    found = train(net, x, y, 10, Descent(0.3)).net().weights
+    expected = by_autograd(net, x, y, 10, 0.3, logistic)
+    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-12)
+
+
+def test_weights_may_lie_in_memory_in_any_order():
+    turned = LeakyNet(NET.weights.mT.contiguous().mT, NET.alpha, NET.v)
+    for runs in (train, lambda *words: list(trajectory(*words))[-1]):
+        expected = runs(NET, X, Y, 5, Descent(0.5)).weights
+        assert torch.equal(runs(turned, X, Y, 5, Descent(0.5)).weights, expected)
 
 
 @pytest.mark.parametrize("chunk", [None, 1, 4])
@@ -207,6 +225,10 @@ def test_float32_stays_float32():
     net = initial(3, 4, generator(), alpha=0.2, dtype=torch.float32)
     history = train(net, X.float(), Y.float(), 10, Descent(0.5))
     assert history.weights.dtype == torch.float32
+    mixed = train(net, X, Y, 10, Descent(torch.tensor(0.5, dtype=torch.float64)))
+    assert torch.equal(mixed.weights, history.weights)  # the network decides, not the data
+    for state in trajectory(net, X, Y, 2, Descent(torch.tensor(0.5, dtype=torch.float64))):
+        assert state.margins is None or state.margins.dtype == torch.float32
     torch.testing.assert_close(
         history.weights[0].double(),
         train(LeakyNet(net.weights.double(), 0.2), X, Y, 10, Descent(0.5)).weights[-1],
@@ -220,6 +242,7 @@ def test_float32_stays_float32():
     [
         ({"rate": 0}, "rate = 0: choose a positive"),
         ({"rate": torch.tensor([1.0, -1.0])}, "choose a positive"),
+        ({"rate": torch.tensor([1.0, 0.0])}, "choose a positive"),
         ({"rate": 1.0, "loss": "square"}, "loss = 'square': choose one of logistic, hinge"),
         ({"rate": 1.0, "loss": "hinge", "normalised": True}, "hinge loss can be 0"),
     ],
@@ -237,8 +260,9 @@ def test_rules_that_are_none_are_refused(fields, message):
         ({"y": Y[:3]}, ShapeMismatch, r"y \(3,\)"),
         ({"y": 0 * Y}, WrongLabel, r"sample \(0,\)"),
         ({"x": X[None].expand(2, 9, 4), "y": Y.expand(2, 9)}, ShapeMismatch, "do not broadcast"),
-        ({"rule": Descent(1.0, order=ORDER[:3])}, ShapeMismatch, "order of 3 samples for 5 steps"),
+        ({"rule": Descent(1.0, order=ORDER[:4])}, ShapeMismatch, "order of 4 samples for 5 steps"),
         ({"rule": Descent(1.0, order=ORDER + 1)}, ValueError, "samples that do not exist"),
+        ({"rule": Descent(1.0, order=ORDER - 1)}, ValueError, "samples that do not exist"),
     ],
 )
 def test_training_refuses_what_does_not_fit(change, error, message):
@@ -246,6 +270,13 @@ def test_training_refuses_what_does_not_fit(change, error, message):
     for train_or_show in (train, trajectory):
         with pytest.raises(error, match=message):
             train_or_show(**good)
+
+
+def test_a_chunk_holds_a_run_however_large_it_is():
+    net = LeakyNet(torch.zeros(1, 1, 1, 1, dtype=torch.float64).expand(3, 2, 1000, 1000), 0.5)
+    runs = Runs(net.weights, torch.zeros(3, 1, 1000), torch.ones(3, 1), 0.5, 1.0, 1.0, None)
+    assert fitting(runs) == 1  # of 16 MB
+    assert fitting(runs._replace(weights=net.weights[..., :10, :10], x=runs.x[..., :10])) > 3
 
 
 @pytest.mark.parametrize("more", [{"keep": (6,)}, {"keep": (-1,)}, {"chunk": 0}])

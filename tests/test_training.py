@@ -48,7 +48,8 @@ def test_many_copies_train_exactly_as_each_would_alone():
             torch.testing.assert_close(end[name], value, rtol=1e-8, atol=1e-10)
 
 
-def test_the_loop_is_the_textbook_recursion():
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_loop_is_the_textbook_recursion(first):
     """One linear layer, gradients by hand: v <- m v + g + d w, w <- w - rate v."""
     x = torch.tensor([[1.0, 2.0], [-1.0, 0.5], [0.3, 0.1], [2.0, -1.0]]).double()
     y = torch.tensor([0, 1, 1, 0])
@@ -56,12 +57,13 @@ def test_the_loop_is_the_textbook_recursion():
     w = model.weight.detach().clone()
     v = torch.zeros_like(w)
     schedule = Schedule(epochs=3, batch=2, rate=0.5, momentum=0.8, weight_decay=0.1)
-    for step in range(6):  # two in each epoch
-        now = slice(0, 2) if step % 2 == 0 else slice(2, 4)
+    order = orders(4, 3, seeded())
+    for step in range(2 * first, 6):  # two in each epoch
+        now = order[step // 2, 2 * (step % 2) :][:2]
         gradient = (torch.softmax(x[now] @ w.T, 1) - torch.eye(2)[y[now]]).T @ x[now] / 2
         v = 0.8 * v + gradient + 0.1 * w
         w = w - 0.5 * (1 + math.cos(math.pi * step / 6)) / 2 * v
-    list(train(model, x, y, schedule, torch.arange(4).repeat(3, 1)))
+    list(train(model, x, y, schedule, order, epochs=range(first, 3)))
     torch.testing.assert_close(model.weight.detach(), w, rtol=1e-12, atol=1e-12)
 
 
@@ -93,6 +95,18 @@ def test_masked_weights_stay_exactly_zero():
         assert (parameter[mask] != 0).all()
 
 
+def test_masks_hold_from_the_first_step_on():
+    """Weights that are masked, but not yet zero, do not count in the first gradient."""
+    model, pruned = network(), network()
+    masks = [(p, torch.rand(p.shape, generator=seeded(4)) < 0.5) for p in model.parameters()]
+    hold((p, mask) for p, (_, mask) in zip(pruned.parameters(), masks, strict=True))
+    run(model, SCHEDULE, masks=masks)
+    same = [(p, mask) for p, (_, mask) in zip(pruned.parameters(), masks, strict=True)]
+    run(pruned, SCHEDULE, masks=same)
+    for a, b in zip(model.parameters(), pruned.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_epochs_selects_a_part_of_the_schedule():
     assert run(network(), SCHEDULE, epochs=range(1, 3)) == [1, 2]
     assert run(network(), SCHEDULE) == [0, 1, 2]
@@ -107,6 +121,7 @@ def test_the_rate_falls_from_its_start_to_zero():
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(ValueError, match="choose at most 40"):
         run(network(), Schedule(epochs=1, batch=41, rate=0.1))
+    assert run(network(), Schedule(epochs=1, batch=40, rate=0.1)) == [0]
 
 
 @pytest.mark.parametrize(
@@ -124,6 +139,10 @@ def test_a_batch_larger_than_the_data_is_refused():
 def test_a_schedule_names_the_field_that_is_wrong(change):
     with pytest.raises(ValueError, match=f"{next(iter(change))} = .*: choose"):
         Schedule(**{"epochs": 1, "batch": 2, "rate": 0.1} | change)
+
+
+def test_momentum_may_be_absent():
+    assert run(network(), replace(SCHEDULE, momentum=0.0)) == [0, 1, 2]
 
 
 # --- the parts
@@ -178,6 +197,10 @@ def test_a_move_is_down_right_and_then_a_mirror():
     shifted = torch.tensor([[0.0, 0, 0], [2, 0, 0], [5, 0, 0]])  # down by 1, left by 2
     assert torch.equal(plain[0], shifted)
     assert torch.equal(mirrored[0], shifted.flip(-1))
+
+
+def test_images_move_by_up_to_four_pixels_unless_told():
+    assert moves(2000, seeded())[:2].unique().tolist() == list(range(-4, 5))
 
 
 def test_all_moves_are_drawn_and_only_those():

@@ -103,13 +103,19 @@ def _round(
                     came.add(outcome.index)
                     tick(outcome.index)
                 claims[outcome.index].close()
-        except OSError:
-            raise
-        except Exception as error:  # not a cell's, which would be an outcome: the engine's
-            return came, True, type(error).__name__
+        except Exception as error:  # not a cell's, which would be an outcome
+            if _of_the_disk(error):
+                raise
+            return came, True, type(error).__name__  # the engine's
     if failed:
         raise Trouble(f"{failed[0]} {kept(plan)}")
     return came, bool(claims), ""
+
+
+def _of_the_disk(error: Exception) -> bool:
+    """Whether a file was refused.  A lost connection to a cluster is an OSError, too."""
+    lost = isinstance(error, ConnectionError) or getattr(error, "errno", None) is None
+    return isinstance(error, OSError) and not lost
 
 
 def _tasks(

@@ -1,0 +1,74 @@
+"""The figure with a slider: what the page holds, beside what `test_ntk_curves.py` says of it."""
+
+import json
+import re
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from lib import frames
+
+mpl.use("Agg")
+WORDS = ["start", "1 < 2", "</script>"]
+
+
+@pytest.fixture(params=[None, "constrained"])
+def filed(monkeypatch, request):
+    """What reaches the page: two lines of three frames, the second with a gap."""
+    bundles = {}
+    monkeypatch.setattr(frames, "emit", lambda name, bundle: bundles.update({name: bundle}))
+    fig, ax = plt.subplots(layout=request.param)
+    ax.set_ylabel("two\nlines")
+    first, second = (ax.plot(x, [0, 1, 2, 3])[0] for x in ([0, 1, 2, 3], [0, np.nan, 2, 3]))
+    ax.set_ylim(0, 30)
+    heights = np.arange(12.0).reshape(3, 4)
+    lines = [(first, heights), (second, 2 * heights)]
+    frames.slider("s", fig, lines, WORDS, label="step", alt="two lines")
+    return bundles["s"]
+
+
+def paths(page):
+    return json.loads(re.search(r"frames = (\[\[.*?\]\]), words", page)[1])
+
+
+def numbers(path):
+    return [float(n) for n in re.findall(r"-?\d+\.?\d*", path)]
+
+
+def test_each_line_is_drawn_as_in_the_middle_frame(filed):
+    page = filed["text/html"]
+    for k, frames_of_line in enumerate(paths(page)):
+        (drawn,) = re.findall(rf'<g id="s-line-{k}">\s*<path d="([^"]*)"', page)
+        # Letters are a little wider at 100 dots an inch than in SVG, and move the axes.
+        assert np.allclose(numbers(drawn), numbers(frames_of_line[1]), atol=0.06)
+        assert frames_of_line[0] != frames_of_line[1] != frames_of_line[2]
+
+
+def test_higher_is_up_and_a_gap_in_either_direction_is_a_gap(filed):
+    first, second = paths(filed["text/html"])
+    ends = [numbers(path)[1::2] for path in first]
+    assert (np.diff(ends, axis=0) < 0).all()  # SVG counts from the top
+    assert [path.count("M") for path in first] == [1, 1, 1]
+    assert [re.findall("[ML]", path) for path in second] == [["M", "M", "L"]] * 3
+
+
+def test_words_are_text_and_end_no_script(filed):
+    page = filed["text/html"]
+    assert '<output aria-live="polite">1 &lt; 2</output>' in page
+    assert page.count("</script>") == 1
+    assert json.loads(re.search(r"words = (\[.*?\]);", page)[1]) == WORDS
+
+
+def test_where_no_page_is_shown_words_stand_for_it(filed):
+    assert filed["text/plain"] == "two lines (step: 1 < 2)"
+
+
+def test_the_figure_is_closed(filed):
+    assert plt.get_fignums() == []
+
+
+def test_the_picture_can_stand_within_a_page(filed):
+    """No XML declaration and no document type, which HTML has only at its start."""
+    assert "<?xml" not in filed["text/html"] and "<!DOCTYPE" not in filed["text/html"]
