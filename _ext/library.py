@@ -28,6 +28,7 @@ SPAN = re.compile(
     r"|(?P<plain>[*|\\]|(?<=\w)_(?!\w))"
 )
 ITEM = re.compile(r"(\w+(?:, \w+)*): +(.*)")
+LINES = re.compile(r'<dl>\n(?:<dd><em class="sig-param">.*</dd>\n)+</dl>')  # a long signature
 TYPES = r"(torch|collections|numpy|fractions|sympy|os|pathlib)\..*|Tensor"  # described elsewhere
 
 
@@ -89,6 +90,17 @@ def skipped(app: Sphinx, what: str, name: str, thing: object, skip: bool, option
     return None if is_shown(thing) else True
 
 
+def in_lines(app: Sphinx, pagename: str, template: str, context: dict, doctree) -> None:
+    """Sphinx writes long signatures as lists of definitions of nothing; lines are meant."""
+
+    def mended(found: re.Match) -> str:
+        whole = found[0].replace("<dl>", '<span class="sig-lines">').replace("<dd>", "<span>")
+        return whole.replace("</dl>", "</span>").replace("</dd>", "</span>")
+
+    if "body" in context:
+        context["body"] = LINES.sub(mended, context["body"])
+
+
 # --- links
 
 
@@ -145,4 +157,5 @@ def setup(app: Sphinx) -> dict:
     app.connect("autodoc-process-docstring", prepared, priority=400)  # before Napoleon
     app.connect("autodoc-skip-member", skipped)
     app.connect("missing-reference", elsewhere)
+    app.connect("html-page-context", in_lines)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

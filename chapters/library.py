@@ -22,7 +22,7 @@
 #
 # ## An example
 #
-# How well do infinitely wide networks of three layers read handwritten digits? With their kernel, `mean_predictor` gives the mean output of such networks after training, without training one. With `x` and `labels` on a GPU, the same lines run there.
+# How well do infinitely wide networks of three layers read handwritten digits? With their kernel, `mean_predictor` gives the mean output of such networks after training, without training one.
 
 # %% tags=["remove-cell"]
 # This cell is written by `make pairs`. On a hosted notebook it fetches the book's library.

@@ -129,8 +129,8 @@ def draw_plane(ax, across, depths, shares, lines, lowest=0):
         inside = (line > depths[0]) & (line < depths[-1])
         heights = np.interp(np.log(line[inside]), np.log(depths), rows)
         ax.plot(across[inside], heights, color=COLORS["red"])
-        k = len(heights) // 2
         left = r"\xi_1" in name  # each name goes to the pale side of its line
+        k = len(heights) // (2 if left else 4)
         place = {"ha": "right" if left else "left", "color": COLORS["red"]}
         place |= {"xytext": (-26, 18) if left else (6, 6)}
         spot = (across[inside][k], heights[k])
@@ -3427,7 +3427,7 @@ glue("ntk-sgd-squares", photo_sgd.info["config"]["images"])
 # :name: fig-ntk-sgd-photographs
 # :alt: The two maps for squares of photographs. On training squares accuracy is near one half to the left, deeper than a line that rises from depth 13 to 43, and near one nearly everywhere else. On new squares it is near one half there, too, and falls to one half to the right, deeper than a second line; between the lines, from 1.3 to 1.9, it is above 0.8 even at depth 48.
 #
-# Accuracy of networks after SGD on {glue:text}`ntk-sgd-squares` squares of photographs, with the depths $11\,\xi_1$ and $3.8\,\xi_{c^*}$; chance, 50 %, is white. {glue:md}`ntk-sgd-photographs-stamp`
+# Accuracy of networks after SGD on {glue:text}`ntk-sgd-squares` squares of photographs, with the depths $11\,\xi_1$ and $3.8\,\xi_{c^*}$; the scale begins at chance, 50 %. {glue:md}`ntk-sgd-photographs-stamp`
 # :::
 #
 # ### Trained convolutional networks

@@ -19,6 +19,7 @@ def filed(monkeypatch, request):
     """What reaches the page: two lines of three frames, the second with a gap."""
     bundles = {}
     monkeypatch.setattr(frames, "emit", lambda name, bundle: bundles.update({name: bundle}))
+    plt.close("all")  # what other tests left open
     fig, ax = plt.subplots(layout=request.param)
     ax.set_ylabel("two\nlines")
     first, second = (ax.plot(x, [0, 1, 2, 3])[0] for x in ([0, 1, 2, 3], [0, np.nan, 2, 3]))
