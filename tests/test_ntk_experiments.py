@@ -11,6 +11,7 @@ from torch import nn
 
 from lib.data import digits
 from lib.ntk import copies, experiments, flow, maps, pooling, sgd_map, steps, tasks, width
+from lib.ntk.architectures import ARCHITECTURES, tangent_kernel
 from lib.ntk.experiments import live
 from lib.ntk.fcn import fcn_kernel
 from lib.ntk.flow import FlowConfig
@@ -487,13 +488,13 @@ def test_a_large_residual_above_the_threshold_rises_and_then_falls(around):
 # --- pooling
 
 
-@pytest.mark.parametrize("architecture", pooling.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_pooling_multiplies_the_condition_number(architecture):
     config = PoolingConfig.small(images=12, test=20)
     found = pooling.pooling_study(config, architecture, 1.7476, 3)
-    kernel = pooling.tangent(
-        config, architecture, 1.7476, 3, tasks.task("digits", 12, 20, 1).train_x[0], None
-    )
+    x = tasks.task("digits", 12, 20, 1).train_x[0]
+    network = {"sigma_w2": 1.7476, "sigma_b2": 0.18, "depth": 3, "activation": "erf"}
+    kernel = tangent_kernel(architecture, x, None, (1, 8, 8), **network)
     values = np.linalg.eigvalsh(kernel.numpy())
     assert float(found.kappa) == pytest.approx(values[-1] / values[0], rel=1e-6)
     assert float(found.bulk) == pytest.approx(values[:-1].mean(), rel=1e-9)

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from lib.ntk import conv_copies, copies, record_cnns, trained_cnns
+from lib.ntk.architectures import ARCHITECTURES, tangent_kernel
 from lib.ntk.cnn import cnn_kernel
 from lib.ntk.experiments import live
 from lib.ntk.finite import wide_cnn, wide_net
 from lib.ntk.tasks import accuracy
-from lib.ntk.trained_cnns import ARCHITECTURES, TrainedConfig
+from lib.ntk.trained_cnns import TrainedConfig
 
 KIND = {"sigma_w2": 1.5, "sigma_b2": 0.3, "activation": "erf"}
 SHAPE = (2, 4, 5)
@@ -154,8 +155,11 @@ def test_predictions_are_those_of_steps_with_the_kernel(architecture):
     place = architecture, config.sigma_w2[0], config.depths[0]
     found, problem = trained_cnns.predicted(config, *place), config.seen()
     x, y = problem.train_x[1], problem.train_y[1]
-    train = trained_cnns.limit_kernel(config, *place, x, None)
-    test = trained_cnns.limit_kernel(config, *place, problem.test_x, x)
+    network = dict(zip(("sigma_w2", "depth"), place[1:], strict=True))
+    network |= {"sigma_b2": config.sigma_b2, "activation": config.activation, "shape": config.shape}
+    train, test = (
+        tangent_kernel(architecture, *pair, **network) for pair in ((x, None), (problem.test_x, x))
+    )
     eta = 1 / torch.linalg.eigvalsh(train)[-1]  # half of the largest
     fitted, held = torch.zeros_like(y), torch.zeros(20, 10, dtype=torch.float64)
     for step in range(1, 4):

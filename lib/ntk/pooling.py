@@ -1,16 +1,14 @@
 """Convolutional kernels with and without pooling, and fully connected ones, on the same images."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from lib.ntk.cnn import cnn_kernel
-from lib.ntk.fcn import fcn_kernel
+from lib.ntk.architectures import tangent_kernel
 from lib.ntk.spectrum import mean_predictor, spectrum
 from lib.ntk.tasks import SHAPE, Settings, accuracy
-
-ARCHITECTURES = ("FCN", "CNN-F", "CNN-P")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,32 +53,15 @@ def pooling_study(
 ) -> PoolingStudy:
     """One kernel, on the training set of each seed and against the test set."""
     problem = config.task(device)
+    network = {"sigma_w2": sigma_w2, "sigma_b2": config.sigma_b2, "activation": config.activation}
+    network |= {"depth": depth, "shape": SHAPE[config.data]}
+    kernel = partial(tangent_kernel, architecture, **network)
     found = []
     for x, y in zip(problem.train_x, problem.train_y, strict=True):
-        train = tangent(config, architecture, sigma_w2, depth, x, None)
-        test = tangent(config, architecture, sigma_w2, depth, problem.test_x, x)
+        train, test = kernel(x, None), kernel(problem.test_x, x)
         right = accuracy(mean_predictor(test, train, y), problem.test)
         found.append([right, *(float(number) for number in spectrum(train)[:3])])
     return PoolingStudy(*torch.tensor(found, dtype=torch.float64).T)
-
-
-def tangent(
-    config: PoolingConfig,
-    architecture: str,
-    sigma_w2: float,
-    depth: int,
-    x1: Tensor,
-    x2: Tensor | None,
-) -> Tensor:
-    """The infinite tangent kernel of an architecture between flat images."""
-    kind = {"sigma_b2": config.sigma_b2, "activation": config.activation}
-    kind |= {"sigma_w2": sigma_w2, "depth": depth}
-    if architecture == "FCN":
-        return fcn_kernel(x1, x2, **kind).ntk
-    readout = {"CNN-F": "flatten", "CNN-P": "gap"}[architecture]
-    shape = SHAPE[config.data]
-    pair = [x if x is None else x.unflatten(-1, shape) for x in (x1, x2)]
-    return cnn_kernel(*pair, readout=readout, **kind).ntk
 
 
 def flops(config: PoolingConfig, architecture: str, depth: int) -> float:

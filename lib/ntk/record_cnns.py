@@ -5,23 +5,53 @@ from functools import partial
 import torch
 
 from lib.ntk import trained_cnns
-from lib.ntk.trained_cnns import ARCHITECTURES, TrainedConfig
+from lib.ntk.architectures import ARCHITECTURES
+from lib.ntk.trained_cnns import TrainedConfig
 from lib.runs.experiment import Arrays, Cell, Experiment, Scale
 
 CHAPTER = "ntk-trainability"
-CRITICAL = (1.7476037497677033,)  # at sigma_b2 = 0.18
+PHASES = (1.2, 1.7476037497677033, 2.3)  # ordered, critical, chaotic at sigma_b2 = 0.18
+CHANNELS = (4, 16, 64)
 
 
-def digits_full() -> TrainedConfig:
+def digits_scales() -> dict[str, Scale]:
     """Until the pooled networks have learned their training sets."""
-    sizes = {"images": 20, "test": 300, "seeds": 8}
-    return TrainedConfig(CRITICAL, (2,), (4, 16, 64), tuple(4**k for k in range(1, 7)), **sizes)
+    few = {"images": 20, "test": 300, "seeds": 8}
+    return {
+        "small": Scale(TrainedConfig.small),
+        "paper": Scale(
+            partial(TrainedConfig, PHASES[1:2], (2,), CHANNELS, powers_of_4(6), **few),
+            "Two CPU cores allow 20 images, 64 channels and critical networks of depth 2. All "
+            "phases, 128 images, 256 channels and depth 4 are --scale gpu.",
+        ),
+        "gpu": Scale(partial(wide, images=128, test=300)),
+    }
 
 
-def colour_full() -> TrainedConfig:
-    """Squares of 16 by 16 pixels: 256 positions."""
-    sizes = {"data": "photographs", "coarse": 2, "images": 32, "test": 100, "seeds": 8}
-    return TrainedConfig(CRITICAL, (2,), (4, 16, 64), tuple(4**k for k in range(1, 5)), **sizes)
+def colour_scales(data: str) -> dict[str, Scale]:
+    """Squares of 16 by 16 pixels, 256 positions; small ones of 8 by 8."""
+    few = {"data": data, "coarse": 2, "images": 32, "test": 100, "seeds": 8}
+    return {
+        "small": Scale(partial(TrainedConfig.small, data=data, coarse=4)),
+        "paper": Scale(
+            partial(TrainedConfig, PHASES[1:2], (2,), CHANNELS, powers_of_4(4), **few),
+            "Two CPU cores allow 32 images of 16 by 16 pixels, 2 by 2 of the images' pixels "
+            "averaged to one, 64 channels and critical networks of depth 2. All phases, 128 "
+            "images, 256 channels and depth 4 are --scale gpu.",
+        ),
+        "gpu": Scale(partial(wide, data=data, coarse=2, images=128, test=256)),
+    }
+
+
+def wide(**changes: object) -> TrainedConfig:
+    """All phases, two depths, and four times the channels of the others."""
+    widths = tuple(4 * channels for channels in CHANNELS)
+    return TrainedConfig(PHASES, (2, 4), widths, powers_of_4(6), seeds=8, **changes)
+
+
+def powers_of_4(last: int) -> tuple[int, ...]:
+    """4, 16, 64 and so on."""
+    return tuple(4**k for k in range(1, last + 1))
 
 
 def axes(config: TrainedConfig) -> dict[str, tuple]:
@@ -87,17 +117,16 @@ EXPERIMENTS = (
     experiment(
         "trained-cnns",
         "Trained FCN, CNN-F and CNN-P of growing width against their kernels, on digits.",
-        small=Scale(TrainedConfig.small),
-        paper=Scale(digits_full, "Two CPU cores allow 20 images and 64 channels."),
+        **digits_scales(),
     ),
     experiment(
         "trained-cnns-photographs",
         "The same on squares of two photographs, with 2 by 2 or 4 by 4 pixels averaged to one.",
-        small=Scale(partial(TrainedConfig.small, data="photographs", coarse=4)),
-        paper=Scale(
-            colour_full,
-            "Two CPU cores allow 32 images of 16 by 16 pixels, 2 by 2 of the squares' pixels "
-            "averaged to one, and 64 channels.",
-        ),
+        **colour_scales("photographs"),
+    ),
+    experiment(
+        "trained-cnns-cifar10",
+        "The same on CIFAR-10, with 2 by 2 or 4 by 4 pixels averaged to one; needs the data.",
+        **colour_scales("cifar10"),
     ),
 )

@@ -3,7 +3,8 @@
 from functools import partial
 
 from lib.ntk import pooling
-from lib.ntk.pooling import ARCHITECTURES, PoolingConfig
+from lib.ntk.architectures import ARCHITECTURES
+from lib.ntk.pooling import PoolingConfig
 from lib.runs.experiment import Arrays, Cell, Experiment, Scale
 
 CHAPTER = "ntk-trainability"

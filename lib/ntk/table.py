@@ -9,9 +9,9 @@ from typing import Any
 
 import mpmath as mp
 
+from lib.ntk.architectures import ARCHITECTURES
 from lib.ntk.deep import DEPTHS, DIGITS, LABELS, POSITIONS, Regime, deep, read_out, regime
 
-ARCHITECTURES = ("FCN", "CNN-F", "CNN-P")
 QUANTITIES = ("lambda_max", "lambda_bulk", "kappa", "P(Theta)Y")
 
 Pair = tuple[mp.mpf, mp.mpf]

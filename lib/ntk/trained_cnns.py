@@ -8,6 +8,7 @@ own network.
 import math
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from itertools import pairwise, repeat
 from typing import NamedTuple
 
@@ -16,16 +17,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lib.ntk import conv_copies, copies
-from lib.ntk.cnn import cnn_kernel
+from lib.ntk.architectures import READOUTS, tangent_kernel
 from lib.ntk.conv_copies import WINDOW, Convolutional
 from lib.ntk.copies import Networks
-from lib.ntk.fcn import fcn_kernel
 from lib.ntk.spectrum import max_learning_rate, mean_predictor
 from lib.ntk.tasks import CLASSES, SHAPE, Settings, Task, accuracy, unit
 from lib.ntk.width import stream
-
-READOUTS = {"CNN-F": "flatten", "CNN-P": "gap"}
-ARCHITECTURES = ("FCN", *READOUTS)
 
 
 @dataclass(frozen=True)
@@ -216,10 +213,11 @@ def predicted(
     """The mean predictor on each training set, after steps of the share ``rate``."""
     problem, found = config.seen(device), []
     times = torch.tensor(config.times, dtype=torch.float64, device=device)
-    test_x = problem.test_x.double()
+    network = {"sigma_w2": sigma_w2, "sigma_b2": config.sigma_b2, "activation": config.activation}
+    kernel = partial(tangent_kernel, architecture, shape=config.shape, depth=depth, **network)
     for x, y, labels in zip(*problem[:3], strict=True):
-        pair = (x.double(), None), (test_x, x.double())
-        train, test = (limit_kernel(config, architecture, sigma_w2, depth, *p) for p in pair)
+        x = x.double()
+        train, test = kernel(x, None), kernel(problem.test_x.double(), x)
         y, eta = y.double(), config.rate * max_learning_rate(train)
         fitted, held = (
             mean_predictor(rows, train, y, times, float(eta), discrete=True)
@@ -228,20 +226,3 @@ def predicted(
         last = accuracy(mean_predictor(test, train, y), problem.test)
         found.append((held, accuracy(fitted, labels), accuracy(held, problem.test), last))
     return Predicted(*(torch.stack(parts) for parts in zip(*found, strict=True)))
-
-
-def limit_kernel(
-    config: TrainedConfig,
-    architecture: str,
-    sigma_w2: float,
-    depth: int,
-    x1: Tensor,
-    x2: Tensor | None,
-) -> Tensor:
-    """The infinite tangent kernel of an architecture between flat images."""
-    kind = {"sigma_b2": config.sigma_b2, "activation": config.activation}
-    kind |= {"sigma_w2": sigma_w2, "depth": depth}
-    if architecture == "FCN":
-        return fcn_kernel(x1, x2, **kind).ntk
-    pair = (x if x is None else x.unflatten(-1, config.shape) for x in (x1, x2))
-    return cnn_kernel(*pair, readout=READOUTS[architecture], **kind).ntk
