@@ -10,7 +10,7 @@ from torch.func import stack_module_state, vmap
 from lib.ntk import empirical
 from lib.ntk.cnn import cnn_kernel
 from lib.ntk.empirical import empirical_ntk
-from lib.ntk.errors import OutOfRange, ShapeMismatch, UnknownActivation
+from lib.ntk.errors import NotFinite, OutOfRange, ShapeMismatch, UnknownActivation
 from lib.ntk.fcn import fcn_kernel
 from lib.ntk.finite import wide_cnn, wide_net
 
@@ -222,6 +222,8 @@ UNTRACKED = nn.BatchNorm1d(1, track_running_stats=False).eval()
         (nn.Linear(2, 1), {"x2": torch.ones(2, 3)}, ShapeMismatch, "mismatch"),
         (nn.Linear(2, 1), {"x1": torch.ones(0, 2)}, ShapeMismatch, "x1"),
         (nn.Linear(2, 1), {"x1": [1.0, 2.0]}, ShapeMismatch, "x1"),
+        (nn.Linear(2, 1), {"x2": torch.full((1, 2), torch.nan)}, NotFinite, "x2"),
+        (nn.Linear(2, 1), {"parameters": {"wieght": torch.ones(1, 2)}}, ValueError, "bias, weight"),
         (nn.Linear(2, 1).requires_grad_(False), {}, ValueError, "unfreeze"),
         (nn.ReLU(), {}, ValueError, "requires a gradient"),
         (nn.Sequential(nn.Linear(2, 1), nn.Dropout()), {}, ValueError, "eval"),

@@ -2,9 +2,11 @@
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import mpmath as mp
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -230,11 +232,51 @@ def test_the_error_of_quadrature_is_stated():
 
 def test_quadrature_refuses_a_kink():
     leaky = torch.nn.functional.leaky_relu
-    with pytest.raises(NotConverged, match="larger order"):
+    with pytest.raises(NotConverged, match="larger tolerance") as refusal:
         fcn_kernel(X, **PLAIN | {"activation": leaky})
+    worst = float(re.search(r"miss (\S+) of", str(refusal.value))[1])  # of φ', not of φ
+    wide_enough = quadrature(leaky, tolerance=1.1 * worst)
+    assert torch.isfinite(fcn_kernel(X, **PLAIN | {"activation": wide_enough}).ntk).all()
+    with pytest.raises(NotConverged, match="larger order"):
+        fcn_kernel(X, **PLAIN | {"activation": quadrature(torch.tanh, order=24)})
     rough = quadrature(torch.relu, order=96, tolerance=0.1)
     found = fcn_kernel(X, **PLAIN | {"activation": rough}).nngp
     assert 1e-9 < relative(found, fcn_kernel(X, **PLAIN).nngp) < 1e-2
+
+
+def sine_dual(k: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """E sin u sin v and E cos u cos v, by the sum and the difference of u and v."""
+    near, far = (k - (a + b) / 2).exp() / 2, (-k - (a + b) / 2).exp() / 2
+    return near - far, near + far
+
+
+@pytest.mark.parametrize("frequency", [1.0, 8.0, 18.6, 20.0, 21.5, 26.3, 48.0])
+def test_fast_oscillations_are_not_taken_for_slow_ones(frequency):
+    q = torch.tensor([0.2, 1.0], dtype=torch.float64)
+    c = torch.tensor([[1.0], [0.999], [0.5], [-0.3], [-1.0]], dtype=torch.float64)
+    a, b = frequency**2 * q[0], frequency**2 * q
+    wanted, wanted_slope = sine_dual(c * (a * b).sqrt(), a.expand_as(b), b)
+    wave = quadrature(lambda z: torch.sin(frequency * z))
+    found, slope = wave.dual(c * (q[0] * q).sqrt(), q[0].expand_as(q), q)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    torch.testing.assert_close(slope / frequency**2, wanted_slope, rtol=0, atol=1e-12)
+
+
+def test_oscillations_too_fast_for_all_terms_are_refused():
+    for order in (24, 96, 384):
+        for frequency in (18.6, 26.3, 80.0, 300.0):
+            wave = quadrature(lambda z, w=frequency: torch.sin(w * z), order=order)
+            with pytest.raises(NotConverged):
+                wave.dual(*torch.ones(3, 1, dtype=torch.float64))
+    ripple = quadrature(lambda z: torch.tanh(z) + 1e-4 * torch.sin(100 * z), order=384)
+    with pytest.raises(NotConverged, match="larger order"):
+        ripple.dual(*torch.ones(3, 1, dtype=torch.float64))
+
+
+def test_functions_of_no_tensor_are_refused_by_name():
+    for function in (np.tanh, torch.heaviside, torch.nn.PReLU(), lambda z: z.numpy()):
+        with pytest.raises(UnknownActivation, match="elementwise"):
+            fcn_kernel(X, **PLAIN | {"activation": function})
 
 
 def test_two_sets_of_different_variance_share_a_quadrature():
@@ -425,6 +467,8 @@ def test_dropout_bounds_the_condition_number_of_the_ordered_phase():
         ({"keep_prob": 1.1}, OutOfRange, "keep_prob"),
         ({"keep_prob": 0.5, "residual": True}, OutOfRange, "residual"),
         ({"x1": X.long()}, TypeError, "int64"),
+        ({"x1": None}, TypeError, "x1 must be"),
+        ({"x1": X[:0]}, ShapeMismatch, "none of them 0"),
         ({"x1": X.half()}, TypeError, "float16"),
         ({"x1": X[0]}, ShapeMismatch, "features"),
         ({"x1": X[:0]}, ShapeMismatch, "features"),

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtr
 
-from lib.ntk import critical_line, critical_sigma_w2, fcn_kernel, phase, trajectory
+from lib.ntk import GELU, critical_line, critical_sigma_w2, fcn_kernel, phase, trajectory
 from lib.ntk.activations import get_activation
 from lib.ntk.errors import NotConverged, OutOfRange, UnknownActivation
 from lib.ntk.precise import precise_kernels
@@ -146,7 +146,14 @@ def test_gelu_is_chaotic_where_a_larger_bias_holds_its_variance():
 
 def test_a_function_that_never_settles_is_refused():
     with pytest.raises(NotConverged):
-        phase(1.0, 0.1, lambda x: (40 * x).sin())
+        phase(1.0, 0.1, lambda x: (400 * x).sin())
+
+
+def test_a_fast_oscillation_is_chaotic():
+    at = phase(1.0, 0.1, lambda x: (20 * x).sin())  # E sin² = (1 − exp(−800 q))/2, E cos² the rest
+    assert (at.name, at.q) == ("chaotic", pytest.approx(0.6, rel=1e-12))
+    assert at.chi_1 == pytest.approx(200, rel=1e-12)
+    assert at.c == pytest.approx(0.1 / 0.6, rel=1e-9)  # sinh(400 q c) exp(−400 q) is nothing
 
 
 # --- many points
@@ -278,10 +285,52 @@ def test_gradients_are_differences(activation, sigma_w2):
     torch.testing.assert_close(found, wanted, rtol=1e-6, atol=0)
 
 
+FIELDS_OF_GRIDS = ("q", "chi_1", "chi_c", "xi_1", "xi_c", "xi_star", "p")
+
+
+@pytest.mark.parametrize(
+    ("activation", "w", "b"),
+    [
+        ("erf", (1.25, critical_sigma_w2(0.05), 3.0), 0.05),
+        ("relu", (1.5, 2.0, 3.0), 0.1),
+        ("relu", (1.5, 2.0, 3.0), 0.0),
+        ("gelu", (2.0, 3.0), 0.05),
+    ],
+)
+def test_one_phase_does_not_spoil_the_gradients_of_another(activation, w, b):
+    def total(field, w, b):
+        values = getattr(phase(w, b, activation), field)
+        return values[torch.isfinite(values)].sum()
+
+    for field in FIELDS_OF_GRIDS:
+        w_all = torch.tensor(w, dtype=torch.float64, requires_grad=True)
+        b_all = torch.tensor(b, dtype=torch.float64, requires_grad=True)
+        if (whole := total(field, w_all, b_all)).requires_grad:
+            whole.backward()
+            slopes = [w_all.grad] + ([] if b_all.grad is None else [b_all.grad])
+            assert all(torch.isfinite(slope).all() for slope in slopes), field
+
+
 def test_inference_mode_is_a_mode_like_any():
     wanted = phase(3.0, 0.05, "tanh")
     with torch.inference_mode():
         assert phase(3.0, 0.05, "tanh") == wanted
+
+
+def test_a_variance_that_grows_from_one_diverges_without_biases_too():
+    cube = phase(0.5, 0.0, lambda z: z**3)  # T(1) = 15: 1 grows, though 0 attracts small ones
+    assert (cube.name, cube.q) == ("divergent", math.inf)
+    limit = 1 / float(GELU.diagonal(torch.ones((), dtype=torch.float64))[0])
+    names = phase(grid(limit - 1e-3, limit + 1e-3), 0.0, "gelu").name
+    assert list(names) == ["ordered", "divergent"]
+
+
+def test_a_kink_at_the_fixed_point_zero_is_refused():
+    for function in (torch.abs, torch.nn.LeakyReLU()):
+        with pytest.raises(NotConverged, match="kink"):
+            phase(0.5, 0.0, function)
+    at = phase(0.5, 0.0, torch.nn.ELU())
+    assert (at.q, at.chi_1, at.name) == (0, 0.5, "ordered")
 
 
 # --- refusals

@@ -49,6 +49,14 @@ def test_batches_and_rounding():
     assert float(spectrum(torch.ones(1, 1)).kappa) == 1
 
 
+def test_gradients_flow_to_kernels_without_a_warning():
+    test, train, y = problem()
+    kernel = train.clone().requires_grad_()
+    spectrum(kernel).kappa.backward()
+    mean_predictor(test, kernel, y, t=0.3).sum().backward()
+    assert torch.isfinite(kernel.grad).all()
+
+
 @pytest.mark.parametrize("case", REFERENCE["condition_numbers"], ids=lambda c: c["name"])
 def test_condition_numbers_agree_with_fifty_digits(case):
     """The Gram matrix is q 2^−|i−j|, so a trajectory for each distance makes the kernel."""
@@ -193,6 +201,7 @@ def test_the_ordered_limit_is_kriging():
         ({"t": 2.5, "discrete": True}, OutOfRange, "whole numbers"),
         ({"t": 1.0, "eta": -1.0}, OutOfRange, "eta ="),
         ({"t": 1.0, "eta": math.nan}, OutOfRange, "eta ="),
+        ({"t": 1.0, "eta": torch.ones(2)}, ShapeMismatch, "eta has shape"),
     ],
     ids=lambda v: v if isinstance(v, str) else None,
 )

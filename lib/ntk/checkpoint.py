@@ -38,9 +38,13 @@ def load(path: Path, key: str, blank: Tensor) -> Tensor:
         return blank
     try:
         found = torch.load(path, map_location=blank.device, weights_only=True)
-        found["key"], found["entries"]
+        if found["digest"] != fingerprint(found["entries"]):  # a file may change on its disk
+            raise ValueError("the entries are not those that were written")
+        found["key"]
     except Exception as error:
-        raise OtherConfiguration(f"{path} is not a kernel: delete it, or name another") from error
+        raise OtherConfiguration(
+            f"{path} is not a kernel, or damaged: delete it, or name another"
+        ) from error
     if found["key"] != key:
         raise OtherConfiguration(
             f"{path} holds a kernel of other inputs or another network: delete it, or name another"
@@ -53,7 +57,7 @@ def save(path: Path, key: str, entries: Tensor) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        torch.save({"key": key, "entries": entries}, part)
+        torch.save({"key": key, "entries": entries, "digest": fingerprint(entries)}, part)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
-from lib.ntk.errors import OutOfRange, ShapeMismatch
+from lib.ntk.errors import NotFinite, OutOfRange, ShapeMismatch
 
 WORKSPACE = 256 << 20  # bytes for the Jacobians held at one time
 Jacobian = dict[str, Tensor]  # parameter name → (n, outputs, parameters)
@@ -32,8 +32,8 @@ def empirical_ntk(
         x1, x2: inputs (N1, ...) and (N2, ...); x2 = None means x1.
         outputs: "all", or "mean", the mean of the O diagonal entries of each block, which is the
             estimate of an infinite-width kernel, for there the block is a multiple of 1.
-        parameters: used in place of the model's; `torch.func.vmap` over stacked ones gives the
-            kernels of many networks in one program.
+        parameters: used in place of the model's, and only these count; `torch.func.vmap` over
+            stacked ones gives the kernels of many networks in one program.
         workspace: bytes of Jacobians at one time, but never fewer than two examples need.
 
     Returns:
@@ -41,13 +41,14 @@ def empirical_ntk(
         model's output axes flattened into O. No gradient flows through it.
 
     Raises:
-        OutOfRange, ShapeMismatch, TypeError, ValueError: the message names the remedy.
+        NotFinite, OutOfRange, ShapeMismatch, TypeError, ValueError: the message names the remedy.
     """
     if outputs not in ("all", "mean"):
         raise OutOfRange(f"outputs = {outputs!r}; use 'all' or 'mean'")
     if not workspace >= 1:
         raise OutOfRange(f"workspace = {workspace}; give a positive number of bytes")
     check(model, x1, x2)
+    check_names(model, parameters)
     weights = dict(trainable(model) if parameters is None else parameters)
     count = chunk(model, weights, x1, workspace)
     left, right = x1.split(count), (x1 if x2 is None else x2).split(count)
@@ -98,11 +99,23 @@ def chunk(model: nn.Module, weights: Mapping[str, Tensor], x: Tensor, workspace:
     return max(1, workspace // (2 * bytes_each))
 
 
+def check_names(model: nn.Module, parameters: Mapping[str, Tensor] | None) -> None:
+    """A name that the model does not have would be passed over, and its gradient be 0."""
+    known = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    for name in parameters or ():
+        if name not in known:
+            raise ValueError(f"parameters has {name!r}; the model has {', '.join(sorted(known))}")
+
+
 def check(model: nn.Module, x1: Tensor, x2: Tensor | None) -> None:
     """Refuse, by name, what has no tangent kernel."""
     for name, x in (("x1", x1), ("x2", x2)):
-        if x is not None and (not isinstance(x, Tensor) or x.ndim == 0 or len(x) == 0):
+        if x is None:
+            continue
+        if not isinstance(x, Tensor) or x.ndim == 0 or len(x) == 0:
             raise ShapeMismatch(f"{name} must be a tensor (N, ...) with N ≥ 1")
+        if not bool(torch.isfinite(x).all()):
+            raise NotFinite(f"{name} has a NaN or an infinity; clean the inputs first")
     if x2 is not None and x1.shape[1:] != x2.shape[1:]:
         raise ShapeMismatch(f"inputs of {tuple(x1.shape[1:])} and {tuple(x2.shape[1:])} mismatch")
     if not trainable(model):

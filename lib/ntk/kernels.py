@@ -65,12 +65,13 @@ def check_fraction(name: str, value: float) -> None:
 def check_inputs(x1: Tensor, x2: Tensor | None) -> None:
     """Real, finite inputs (*batch, N, features) of one dtype and device, with equal features."""
     for name, x in (("x1", x1), ("x2", x2)):
-        if x is None:
+        if x is None and name == "x2":
             continue
         if not isinstance(x, Tensor) or x.dtype not in (torch.float32, torch.float64):
             raise TypeError(f"{name} must be a float32 or float64 tensor, not {kind(x)}")
         if x.ndim < 2 or 0 in x.shape:
-            raise ShapeMismatch(f"{name} has shape {tuple(x.shape)}; it needs (N, features)")
+            shape = tuple(x.shape)
+            raise ShapeMismatch(f"{name} has shape {shape}; it needs (N, features), none of them 0")
         if not bool(torch.isfinite(x).all()):
             raise NotFinite(f"{name} has a NaN or an infinity; clean the inputs first")
     if x2 is None:

@@ -27,7 +27,7 @@ from lib.ntk.kernels import Scale, check_variances, together
 NAMES = np.array(["ordered", "critical", "chaotic", "divergent"])
 DIVERGENT = 3  # among them
 CRITICAL = 1e-12  # |χ_1 − 1| that still counts as critical
-LARGEST = 2.0**20  # a variance that grows beyond has no fixed point
+SMALLEST, LARGEST = 1e-13, 2.0**20  # a variance that leaves this range has no fixed point
 PART = 2**12  # points at a time
 
 
@@ -36,7 +36,8 @@ class Phase:
     """Where (σ_w², σ_b²) stands; floats, or float64 tensors of the shape of the variances.
 
     q: fixed point q* of the variance, next to 1 on the side to which 1 moves; 0 or inf where
-        there is none. ReLU with σ_w² = 2 and σ_b² = 0 keeps every variance: q = 1 stands for all.
+        there is none, and inf beyond 2²⁰. ReLU with σ_w² = 2 and σ_b² = 0 keeps every variance:
+        q = 1 stands for all.
     c: stable fixed point c* of the correlation.
     chi_1, chi_c: χ(1) and χ(c*).
     xi_c, xi_1: −1/log χ(c*), −1/log χ(1), in layers; inf where χ = 1. xi_1 < 0 in the chaotic
@@ -98,10 +99,11 @@ def smooth_phase(w: Tensor, b: Tensor, act: Activation) -> dict[str, Tensor]:
     at = torch.where(lost, torch.ones_like(q), q)
     chi_1 = torch.where(lost, torch.nan, w * act.diagonal(at)[1])
     d = fixed_gap(w, at, chi_1, act)
-    slope, bend = act.diagonal(at)[1] - act.drops(at, d)[1], act.bend(at, d)
+    slope = act.diagonal(at)[1] - act.drops(at, d)[1]
+    bend = act.bend(at.clamp(min=SMALLEST), d)  # at 0 no quadrature sees a kink
     chi_c = torch.where(d > 0, w * slope, chi_1)
     name = named(q, chi_1)
-    p = torch.where(name == 1, torch.inf, q * (1 - d) / (1 - chi_c))
+    p = torch.where(name == 1, torch.inf, q * (1 - d) / torch.where(name == 1, 1, 1 - chi_c))
     curvature = w * at * torch.where(at > 0, bend, 0)
     found = scales(q, 1 - d, chi_1, chi_c, p, curvature, name)
     return {k: torch.where(lost, torch.nan, v) for k, v in found.items()} | {"q": q, "name": name}
@@ -118,9 +120,11 @@ def relu_phase(w: Tensor, b: Tensor) -> dict[str, Tensor]:
     """χ_1 = σ_w²/2, c* = 1, and q* = σ_b²/(1 − σ_w²/2) if that is a limit at all."""
     chi = w / 2
     keeps = (b == 0) & ((chi - 1).abs() <= CRITICAL)
-    q = torch.where(keeps, 1.0, torch.where(chi < 1 - CRITICAL, b / (1 - chi), torch.inf))
+    steady = chi < 1 - CRITICAL
+    room = torch.where(steady, 1 - chi, 1)
+    q = torch.where(keeps, 1.0, torch.where(steady, b / room, torch.inf))
     name = named(q, chi)
-    p = torch.where(name == 0, q / (1 - chi), torch.inf)
+    p = torch.where(steady, q / room, torch.inf)
     curvature = torch.full_like(q, torch.inf)
     found = scales(q, torch.ones_like(q), chi, chi, p, curvature, name)
     found["xi_c"] = torch.where((name == 0) & (b > 0), found["xi_c"], torch.inf)
@@ -131,8 +135,9 @@ def scales(
     q: Tensor, c: Tensor, chi_1: Tensor, chi_c: Tensor, p: Tensor, curvature: Tensor, name: Tensor
 ) -> dict[str, Tensor]:
     flat = (chi_1 - 1).abs() <= CRITICAL
-    xi_1, xi_c = (torch.where(flat, torch.inf, -1 / x.log()) for x in (chi_1, chi_c))
-    xi_star = torch.where((name == 2) & (c < 1), -1 / (chi_c.log() - chi_1.log()), torch.inf)
+    slow = ~((name == 2) & (c < 1))
+    xi_1, xi_c = (layers(x.log(), flat) for x in (chi_1, chi_c))
+    xi_star = layers(chi_c.log() - chi_1.log(), slow)
     return {
         "q": q,
         "c": c,
@@ -147,17 +152,22 @@ def scales(
     }
 
 
+def layers(rate: Tensor, never: Tensor) -> Tensor:
+    """−1/rate, or inf where `never`, from where no gradient flows."""
+    return torch.where(never, torch.inf, -1 / torch.where(never, -1, rate))
+
+
 def fixed_variance(w: Tensor, b: Tensor, act: Activation) -> Tensor:
     """q* by Newton's method, kept between a variance that grows and one that shrinks.
 
-    inf where every variance from 1 to `LARGEST` grows, 0 where even the smallest shrinks.
+    inf where every variance from 1 to `LARGEST` grows, 0 where 1 and the smallest shrink.
     """
 
     def excess(q: Tensor) -> Tensor:
         return w * act.diagonal(q)[0] + b - q
 
-    low, high = torch.full_like(w, 1e-13), torch.ones_like(w)
-    dies = (excess(low) <= 0) & (excess(torch.zeros_like(w)) <= 0)
+    low, high = torch.full_like(w, SMALLEST), torch.ones_like(w)
+    dies = (excess(low) <= 0) & (excess(torch.zeros_like(w)) <= 0) & (excess(high) <= 0)
     while bool((grows := (excess(high) > 0) & (high < LARGEST)).any()):
         low, high = torch.where(grows, high, low), torch.where(grows, 2 * high, high)
     low = torch.where(excess(low) <= 0, torch.zeros_like(low), low)

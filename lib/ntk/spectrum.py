@@ -102,11 +102,21 @@ def learned(
         raise OutOfRange(f"t = {t.tolist()}; times are ≥ 0")
     if discrete and not bool((t == t.round()).all()):
         raise OutOfRange(f"t = {t.tolist()} with discrete=True; steps are whole numbers")
-    if not bool((torch.as_tensor(eta) >= 0).all()):
-        raise OutOfRange(f"eta = {eta}; a learning rate is ≥ 0")
+    check_eta(eta, values)
     t = t.reshape(*t.shape, *[1] * values.ndim)
     grown = 1 - (1 - eta * safe) ** t if discrete else -torch.expm1(-eta * safe * t)
     return torch.where(zero, eta * t, grown / safe)
+
+
+def check_eta(eta: float | Tensor, values: Tensor) -> None:
+    rates = torch.as_tensor(eta)
+    if not bool((rates >= 0).all()):
+        raise OutOfRange(f"eta = {eta}; a learning rate is ≥ 0")
+    try:
+        torch.broadcast_shapes(rates.shape, values.shape)
+    except RuntimeError:
+        shapes = f"{tuple(rates.shape)}, the eigenvalues have {tuple(values.shape)}"
+        raise ShapeMismatch(f"eta has shape {shapes}; they must broadcast") from None
 
 
 def check_symmetric(name: str, kernel: Tensor) -> None:
@@ -116,6 +126,7 @@ def check_symmetric(name: str, kernel: Tensor) -> None:
         raise ShapeMismatch(f"{name} has shape {tuple(kernel.shape)}; it must be square")
     if not bool(torch.isfinite(kernel).all()):
         raise NotFinite(f"{name} has a NaN or an infinity; a shallower network may help")
+    kernel = kernel.detach()
     skew, size = (kernel - kernel.mT).abs().amax(), kernel.abs().amax()
     if float(skew) > 1e4 * torch.finfo(kernel.dtype).eps * float(size):
         raise ShapeMismatch(f"{name} is not symmetric: entries differ by {float(skew):.1e}")
