@@ -137,14 +137,20 @@ def elsewhere(app: Sphinx, env: BuildEnvironment, node, content) -> nodes.Node |
     """
     if node.get("refdomain") != "py":
         return None
-    target, domain = node["reftarget"], env.get_domain("py")
+    target = node["reftarget"]
     thing = named(target) or named(f"{node.get('py:module')}.errors.{target}")
-    last = target.rpartition(".")[2]
-    for full in domain.objects:
-        if thing is not None and full.endswith(f".{last}") and named(full) is thing:
-            return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", full, node, content)
+    domain, full = env.get_domain("py"), listed_as(env, thing, target)
+    if full:
+        return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", full, node, content)
     where = shown_at(Path(env.srcdir).resolve(), thing)
     return nodes.reference("", "", content, refuri=where) if where else None
+
+
+def listed_as(env: BuildEnvironment, thing: object, name: str) -> str | None:
+    """What the page calls a thing: it may have its home elsewhere."""
+    last = name.rpartition(".")[2]
+    same = (full for full in env.get_domain("py").objects if full.endswith(f".{last}"))
+    return next((full for full in same if thing is not None and named(full) is thing), None)
 
 
 def setup(app: Sphinx) -> dict:
