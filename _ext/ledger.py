@@ -20,7 +20,7 @@ from sphinx.environment.collectors import EnvironmentCollector
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from ledger_badges import VISITORS, Book, Tag, anchored_badge, tally, totals
+from ledger_badges import VISITORS, Book, Tag, anchored_badge, counts, tally, totals
 from ledger_page import page
 from ledger_rows import LedgerFileError, read_rows
 from lib.ledger import LedgerError, ledger
@@ -66,7 +66,7 @@ class StatusMark(nodes.Inline, nodes.Element):
 
 
 class TallyMark(nodes.General, nodes.Element):
-    """The counts of this chapter, to come."""
+    """The counts of this chapter, or of the chapter ``of``, to come."""
 
 
 class LedgerMark(nodes.General, nodes.Element):
@@ -83,10 +83,18 @@ class StatusRole(SphinxRole):
 
 
 class TallyDirective(SphinxDirective):
-    """``:::{tally}``: how many rows of this chapter have which status."""
+    """``:::{tally}``: how many rows of this chapter, or of the book, have which status.
+
+    With the name of a chapter: only the counts, of that one.
+    """
+
+    optional_arguments = 1
 
     def run(self):
-        mark = TallyMark()
+        other = self.env.relfn2path(self.arguments[0])[0] if self.arguments else None
+        if other and other not in self.env.found_docs:
+            raise self.error(f"tally of {other!r}, which is no page: name a chapter")
+        mark = TallyMark(of=other)
         self.set_source_info(mark)
         return [mark]
 
@@ -183,7 +191,7 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         row = rows.get(mark["row"])
         mark.replace_self([anchored_badge(book, row)] if row else [])
     for mark in list(doctree.findall(TallyMark)):
-        mark.replace_self(tally(book))
+        mark.replace_self(counts(book, mark["of"]) if mark["of"] else tally(book))
     for mark in list(doctree.findall(LedgerMark)):
         parsed = {(part["row"], part["part"]): part.children for part in mark}
         mark.replace_self(page(book, parsed))

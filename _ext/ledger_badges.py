@@ -121,32 +121,44 @@ def _evidence_words(check: dict) -> str:
     return ", ".join(filter(None, (scope, summary(check["facts"]))))
 
 
-# --- the tally at the head of a chapter
+# --- how many statements have which status
 
 
 def tally(book: Book) -> Tag:
-    """How many rows of this chapter have which status, each count a link to those rows."""
-    rows = [row for row in book.rows if row["chapter"] == book.doc]
-    counts = totals(rows)
-    here = f"chapter={short(book.doc)}"
-    items = [
-        tag("li", _count(book, status, n, here)) for status, n in counts["status"].items() if n
-    ]
+    """How many rows have which status, of this chapter or, on a page without rows, of the book.
+
+    Each count is a link to those rows.
+    """
+    own = [row for row in book.rows if row["chapter"] == book.doc]
+    rows, where = (own, "chapter") if own else (book.rows, "book")
+    here = f"chapter={short(book.doc)}&" if own else ""
     return tag(
         "div",
-        tag("p", f"{plural(len(rows), 'statement')} in this chapter", class_="tally-head"),
-        tag("ul", *items) if items else "",
-        tag("p", *_assurance(counts), *_ways(book, rows, here)),
+        tag("p", f"{plural(len(rows), 'statement')} in this {where}", class_="tally-head"),
+        _counts(book, rows, here),
+        tag("p", *_assurance(totals(rows)), *_ways(book, rows, here)),
         class_="tally",
     )
 
 
-def _count(book: Book, status: str, n: int, here: str) -> Tag:
+def counts(book: Book, chapter: str) -> Tag:
+    """How many rows of a chapter have which status, for a card that leads there."""
+    rows = [row for row in book.rows if row["chapter"] == chapter]
+    return tag("div", _counts(book, rows), class_="tally-counts")
+
+
+def _counts(book: Book, rows: list[dict], here: str | None = None) -> Tag | str:
+    found = totals(rows)["status"].items()
+    items = [tag("li", _count(book, status, n, here)) for status, n in found if n]
+    return tag("ul", *items) if items else ""
+
+
+def _count(book: Book, status: str, n: int, here: str | None) -> Tag:
     choice = "extent=part" if status == "in part" else f"kind={status}"
     choice += "&extent=whole" if status not in ("in part", "stated") else ""
     kind, partial = ("part", True) if status == "in part" else (status, False)
     mark = PART if partial else look(kind)[0]
-    href = book.link(book.home, f"?{here}&{choice}")
+    href = None if here is None else book.link(book.home, f"?{here}{choice}")
     symbol = tag("span", mark, aria_hidden="true")
     name = "a" if href else "span"
     return tag(name, symbol, f" {n} {status}", class_=f"status status-{kind}", href=href)
@@ -162,8 +174,9 @@ def _assurance(counts: dict) -> list:
 
 def _ways(book: Book, rows: list[dict], here: str) -> list:
     papers = dict.fromkeys(row["paper"] for row in rows)
-    places = [(here, "this chapter"), *((f"paper={paper}", paper) for paper in papers)]
-    links = [(book.link(book.home, f"?{query}"), words) for query, words in places]
+    places = [(f"?{here}".rstrip("&"), "this chapter")]
+    places += [(f"?paper={paper}", paper) for paper in papers]
+    links = [(book.link(book.home, q), words) for q, words in (places if here else [("", "all")])]
     if not all(href for href, _ in links):
         return []
     parts = ["In the ledger: "]
@@ -174,6 +187,8 @@ def _ways(book: Book, rows: list[dict], here: str) -> list:
 
 def spent(seconds: float) -> str:
     """Seconds as words; two figures are enough."""
+    if seconds >= 99.5:
+        return f"{seconds / 60:.2g} min"
     return f"{seconds:.2g} s" if seconds >= 0.01 else "under 0.01 s"
 
 

@@ -81,7 +81,7 @@ PAGES = {
     + statements("a-one", "a-two", "a-three")
     + checks(ONE, TWO, ELSEWHERE),
     "b.md": HEAD + "# Chapter B\n\n" + TALLY + statements("b-one", "b-two") + checks(OTHER),
-    "c.md": "# Nothing here\n",
+    "c.md": "# Nothing here\n\n" + TALLY + "\n:::{tally} a\n:::\n",
     "d.md": "# Nor here\n",
     "ledger.md": "# Ledger\n\n:::{ledger}\n:::\n",
     "a.yml": ROWS_A,
@@ -265,6 +265,17 @@ def test_the_tally_links_to_its_rows(builds):
     assert 'href="ledger.html?paper=P1"' in builds["warm"].pages["a"]
 
 
+def test_a_page_without_rows_counts_the_book_or_one_chapter(builds):
+    page = builds["warm"].pages["c"]
+    assert "5 statements in this book" in page
+    assert 'href="ledger.html?kind=exhaustive&amp;extent=whole"' in page
+    assert 'In the ledger: <a href="ledger.html">all</a>' in page
+    box, cards = page.split('<div class="tally-counts">')
+    counts = ["1 exhaustive", "1 in part", "1 stated"]
+    assert re.findall(r"</span> (\d+ [a-z ]+)</a>", box) != counts
+    assert re.findall(r"</span> (\d+ [a-z ]+)</span>", cards) == counts
+
+
 def test_the_table_shows_mathematics_evidence_and_counterfeit(builds):
     page = builds["warm"].pages["ledger"]
     assert r"\(x^2 \ge 0\)" in page
@@ -353,7 +364,7 @@ def test_ledger_json_adds_up(builds):
 
 
 def test_each_row_has_one_badge_and_each_badge_a_row(tmp_path):
-    page = "# A\n\n" + statements("a-one", "a-one", "a-four")
+    page = "# A\n\n" + statements("a-one", "a-one", "a-four") + "\n:::{tally} z\n:::\n"
     rows = ROWS_A.replace(", b-one", "")
     index = "# Start\n\n```{toctree}\na\nledger\n```\n"
     conf = CONF.replace('"cache"\nnb', '"off"\nnb')
@@ -363,6 +374,7 @@ def test_each_row_has_one_badge_and_each_badge_a_row(tmp_path):
     assert built.status != 0
     assert re.search(r"a\.md:5: WARNING: a second badge for 'a-one'", built.said)
     assert re.search(r"a\.md:7: WARNING: status of 'a-four', which is no row", built.said)
+    assert "tally of 'z', which is no page: name a chapter" in built.said
     assert re.search(r"a\.yml:7: WARNING: row 'a-two' has no badge", built.said)
     assert re.search(r"a\.yml:9: WARNING: row 'a-three' has no badge", built.said)
     assert built.said.count("WARNING") == 4
@@ -436,7 +448,8 @@ def test_totals_count_a_partial_row_once():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0.0, "under 0.01 s"), (0.314, "0.31 s"), (12.0, "12 s")]
+    ("seconds", "words"),
+    [(0.0, "under 0.01 s"), (0.314, "0.31 s"), (12.0, "12 s"), (99.6, "1.7 min")],
 )
 def test_seconds_never_read_as_nothing(seconds, words):
     assert spent(seconds) == words
