@@ -146,7 +146,7 @@ figure("hero", fig)
 # :::{prf:definition} Network
 # :label: pm-network
 #
-# A network is a directed acyclic graph. An *input* neuron carries a coordinate of $x$. Every other neuron $v$ takes the values of its antecedents $u$, times the weights $\theta^{u\to v}$, and applies one of three rules: *identity* and *ReLU* add a bias $b_v$ to the sum first; *$k$-max-pooling* returns the $k$-th largest of the products, with no bias. An *output* neuron is an identity without successors.
+# A network is a directed acyclic graph. An *input* neuron carries a coordinate of $x$. Every other neuron $v$ takes the values of its antecedents $u$, times the weights $\theta^{u\to v}$, and applies one of three rules: *identity* and *ReLU* add a bias $b_v$ to the sum first; *$k$-max-pooling* returns the $k$-th largest of the products, with no bias. An *output* neuron is an identity without successors; a *hidden* neuron is neither input nor output.
 # :::
 #
 # Convolutions, skip connections, average pooling (fixed weights $1/n$), max-pooling and batch normalisation in evaluation mode (a scale and a shift) fit this definition.
@@ -318,9 +318,9 @@ check(
 # %% [markdown]
 # The condition $\lambda>0$ matters: a negative factor keeps $\Phi$ and switches the ReLU.
 #
-# For a PyTorch model, `paths.rescale` does the same to the channels of its layers and returns a copy; `paths.hidden_channels` lists the layers.
+# Where edges share a weight, as in a convolution, the neurons of a channel are rescaled together. `paths.rescale` does this to the layers of a PyTorch model and returns a copy; `paths.hidden_channels` lists the layers.
 #
-# Are there other parameters with the same lifting? Near a point without zeros, no: each hidden neuron (neither input nor output) accounts for one lost dimension, and that is all that is lost.
+# Are there other parameters with the same lifting? Near a point without zeros, no: each hidden neuron accounts for one lost dimension, and that is all that is lost.
 #
 # :::{prf:assumption} Free parameters
 # :label: pm-free
@@ -331,7 +331,7 @@ check(
 # :::{prf:proposition} Rank of the Jacobian
 # :label: pm-jacobian
 #
-# {status}`pm-jacobian` Where no parameter is zero, $\partial\Phi=\operatorname{diag}(\Phi)\,Z\,\operatorname{diag}(1/\theta)$, with $Z$ the 0/1 matrix that says which path uses which parameter. Under {prf:ref}`pm-free` its rank is the number of parameters minus the number of hidden neurons.
+# {status}`pm-jacobian` Where no parameter is zero, and no path uses a parameter twice, $\partial\Phi=\operatorname{diag}(\Phi)\,Z\,\operatorname{diag}(1/\theta)$, with $Z$ the 0/1 matrix that says which path uses which parameter. Under {prf:ref}`pm-free` its rank is the number of parameters minus the number of hidden neurons.
 # :::
 #
 # :::{prf:proof}
@@ -431,7 +431,7 @@ check(
 
 
 # %% [markdown]
-# For PyTorch models, `path_norm` traces the model and runs that one pass. We compare it with the definition, a sum over all paths, on small networks with random parameters.
+# For PyTorch models, `path_norm` traces the model and runs that one pass. We compare it with the definition, a sum over all paths, on small networks with random parameters; the last of them has batch normalisation and average pooling, so weights $1/n$.
 
 # %%
 def keep_the_maximum(model, shape, q):
@@ -453,11 +453,12 @@ def agrees_with_definition(norm, n=20):
         return abs(norm(model, shape, q) / (phi**q).sum() ** (1 / q) - 1)
 
     nets = [(lambda: mlp(3, 4, 3, 2), (3,)), (pooled_network, (1, 4, 4))]
+    nets += [(lambda: sines(normalised_network()), (1, 4, 4))]
     largest = worst(
         error(s, q, *net) for s, q, net in product(range(n), (1, 2, 3), nets)
     )
     return measured(
-        largest, 0, atol=1e-12, n=6 * n, seed=0, what="largest relative error"
+        largest, 0, atol=1e-12, n=9 * n, seed=0, what="largest relative error"
     )
 
 
@@ -578,7 +579,7 @@ check(
 # The network is $x\mapsto M_D\operatorname{relu}(M_{D-1}\cdots\operatorname{relu}(M_1x))$ with matrices $M_1,\dots,M_D$.
 # :::
 #
-# There the product $\prod_k\|M_k\|_{\infty\to\infty}$ bounds the change with the input.
+# There no output moves by more than $\prod_k\|M_k\|_{\infty\to\infty}\,\|x-x'\|_\infty$. {prf:ref}`pm-input-lipschitz`, applied to one output alone, has the path-norm of that output in place of the product.
 #
 # :::{prf:theorem} Sharper than the product of operator norms
 # :label: pm-product
@@ -850,7 +851,7 @@ print(
 # Take $-c$ and $-c'$ if one of them is negative; so let $c,c'\ge0$. Then $c\,\rho(z)=\rho(cz)$ and $c'\rho(z')=\rho(c'z')$. And $\rho$ moves at most as far as the entry that moves most: if no entry moves by more than $m$, then $\rho(cz)\le\rho(c'z'+m)\le\rho(c'z')+m$, where $m$ is added to every entry, and the same with the two exchanged.
 # :::
 #
-# The lemma has no other variables than the ones on the page, so Z3 can settle it over all reals. For pooling it does so for small windows. (The median of three values needs no condition on the signs, for it is odd.)
+# The lemma has no other variables than the ones on the page, so the solver Z3 can settle it over all reals. For pooling it does so for small windows. (The median of three values needs no condition on the signs, for it is odd.)
 
 # %%
 check(
@@ -1185,7 +1186,7 @@ check(
 # :::{prf:proposition} Three passes
 # :label: pm-three-pass
 #
-# {status}`pm-three-pass` If the signs agree, let $m_i=\operatorname{sgn}(\theta_i)\min(|\theta_i|,|\theta'_i|)$. Then
+# {status}`pm-three-pass` If the signs agree, let $m$ be their *meet*, $m_i=\operatorname{sgn}(\theta_i)\min(|\theta_i|,|\theta'_i|)$. Then
 #
 # $$\|\Phi(\theta)-\Phi(\theta')\|_1\le\|\Phi(\theta)\|_1+\|\Phi(\theta')\|_1-2\,\|\Phi(m)\|_1 .$$
 # :::
@@ -1330,7 +1331,7 @@ for name, number in zip(
 # :::{prf:observation} Truncation carries a certificate
 # :label: pm-quantization
 #
-# {status}`pm-quantization` Truncate the parameters of that network toward zero, to multiples of $2^{-k}$. The output, on 2000 random inputs with $\|x\|_\infty\le1$, moves by no more than the two-pass path-metric. By {prf:ref}`pm-main` and {prf:ref}`pm-two-pass` it cannot, at any input of this cube.
+# {status}`pm-quantization` Truncate the parameters of that network toward zero, to multiples of $2^{-k}$, for $k=1,\dots,10$. The output, on 2000 random inputs with $\|x\|_\infty\le1$, moves by no more than the two-pass path-metric. By {prf:ref}`pm-main` and {prf:ref}`pm-two-pass` it cannot, at any input of this cube.
 # :::
 
 # %%
@@ -1426,7 +1427,7 @@ glue("quantization-missed", f"{max(np.divide(finer, seen['truncate'])):.2f}")
 # From the right: $|M'_{k-1}|\cdots|M'_1|\mathbf 1$ has entries at most $\rho^{k-1}$. A row of $|M_k-M'_k|$ has at most $W$ entries, each at most $\|\theta-\theta'\|_\infty$. The matrices to the left multiply by at most $\rho^{D-k}$, and $\mathbf 1^\top$ sums at most $W$ outputs. So each of the $D$ terms is at most $W^2\rho^{D-1}\|\theta-\theta'\|_\infty$.
 # :::
 #
-# So for same-sign pairs the path-metric is never worse, and it is better by as much as you like after a bad rescaling of both networks, which raises the right side only. In return, the norm bound holds for the outputs whatever the signs: telescope through the layers, where the ReLU moves no farther than its argument, and $\|R_\theta(x)-R_{\theta'}(x)\|_1\le D\,W^2\rho^{D-1}\,\|\theta-\theta'\|_\infty\,\|x\|_\infty$.
+# So for same-sign pairs the path-metric is never worse, and for $D\ge2$ it is better by as much as you like after a bad rescaling of both networks, which raises the right side only. In return, the norm bound holds for the outputs whatever the signs: telescope through the layers, where the ReLU moves no farther than its argument, and $\|R_\theta(x)-R_{\theta'}(x)\|_1\le D\,W^2\rho^{D-1}\,\|\theta-\theta'\|_\infty\,\|x\|_\infty$. (Without biases {prf:ref}`pm-sharper` has the factor $\|x\|_\infty$, too.)
 #
 # The matrix with all entries $\rho/W$, shrunk a little, comes as close to equality as we like: the check contains it, and refuses $D-1$ in place of $D$.
 
@@ -1475,7 +1476,7 @@ check(
 # :::{prf:observation} How loose, against depth
 # :label: pm-depth
 #
-# {status}`pm-depth` On random networks with same-sign perturbations, observed change ≤ path-metric ≤ norm bound in every draw, and from the shallowest to the deepest network both ratios grow.
+# {status}`pm-depth` On random networks with same-sign perturbations, observed change ≤ path-metric ≤ norm bound in every draw, and from the smallest to the largest depth the medians of both ratios grow.
 # :::
 
 # %%
@@ -1487,6 +1488,10 @@ study = depth_study(
 )
 gain = (study.norm_bound / study.metric).median(1).values
 loose = (study.metric / study.gap).median(1).values
+falls, *rise = (
+    v.median(1).values.diff() for v in (study.gap, study.metric, study.norm_bound)
+)
+assert (falls < 0).all() and all((steps > 0).all() for steps in rise)
 
 
 # %%
@@ -1543,7 +1548,7 @@ figure("depth", fig)
 # Random networks of width 4, parameters changed by up to ten per cent with their signs kept. Medians over the draws, with the middle half of the draws as bands.
 # :::
 #
-# Two lessons. At the largest depth the path-metric is {glue:text}`depth-gain` times smaller than the norm bound. It is still {glue:text}`depth-loose` times the largest change over 200 random inputs: path values of both signs cancel in the output, and not in the metric.
+# Two lessons. At the largest depth the path-metric is, in the median, {glue:text}`depth-gain` times smaller than the norm bound. It is still {glue:text}`depth-loose` times the largest change over 200 random inputs: path values of both signs cancel in the output, and not in the metric.
 
 # %% [markdown]
 # The same study runs at any size. Where weights only shrink, two passes give the path-metric at every depth, in logarithms where it leaves the range of a double. {numref}`fig-deep` is drawn from a recorded run.
@@ -1610,7 +1615,7 @@ glue("deep-decades", round(float(decades[-1, -1])))
 # %% [markdown]
 # ## Which weights can go
 #
-# Pruning sets parameters to zero. {prf:ref}`pm-two-pass` says what it costs in path space, and {prf:ref}`pm-main` says that nothing worse can happen to an output. So we ask for the cost of one parameter, its *score*.
+# Pruning sets parameters to zero. {prf:ref}`pm-two-pass` says what it costs in path space, and {prf:ref}`pm-main` that the output moves by no more than this, times $\max(\|x\|_\infty,1)$. So we ask for the cost of one parameter, its *score*.
 #
 # An example shows what the magnitude of a weight gets wrong. In $R(x)=\bigl(v_1\operatorname{relu}(ux),\,v_2\operatorname{relu}(ux)\bigr)$ the weight $u$ carries everything. Rescale the neuron, and $u$ becomes the smallest weight: magnitude pruning removes it, and the function is 0.
 #
@@ -1895,11 +1900,11 @@ glue("ranking-hits", int(np.isclose(by_score, best_loss).sum()))
 # :::{prf:proposition} One-shot SynFlow
 # :label: pm-synflow
 #
-# {status}`pm-synflow` SynFlow {cite:p}`tanaka2020synflow` scores a weight by $\theta_i\,\partial_{\theta_i}$ of the sum of the outputs of the network $|\theta|$ on the all-ones input. For a network without max-pooling and batch normalisation, its first round is exactly the path score.
+# {status}`pm-synflow` SynFlow {cite:p}`tanaka2020synflow` scores a weight by $\theta_i\,\partial_{\theta_i}$ of the sum of the outputs of the network $|\theta|$ on the all-ones input. Under {prf:ref}`pm-once`, and without max-pooling, batch normalisation and negative fixed weights, its first round is exactly the path score.
 # :::
 #
 # :::{prf:proof}
-# By {prf:ref}`pm-one-pass` that sum is $\|\Phi(\theta)\|_1$; the rest is {prf:ref}`pm-phi-cost`.
+# By {prf:ref}`pm-one-pass` that sum is $\|\Phi(\theta)\|_1$; the rest is {prf:ref}`pm-phi-cost`. (A fixed weight $-1$, as in a difference of two layers, would stay negative in $|\theta|$.)
 # :::
 
 # %%
@@ -1945,21 +1950,16 @@ check(
 # :::
 
 # %%
+def cheap_mask(score, model, shape):
+    pruned = paths.score_prune(model, score(model, shape), 0.4)
+    share = path_metric(model, pruned, shape).value / path_norm(model, shape)
+    what = "share of the path-norm"
+    return measured(share, 0, atol=0.25, n=1, seed=0, what=what)
+
+
 def cheap_masks(score):
-    shares = []
-    for model, shape in ((reference, (3,)), (apart, (1, 4, 4))):
-        pruned = paths.score_prune(model, score(model, shape), 0.4)
-        shares.append(
-            path_metric(model, pruned, shape).value / path_norm(model, shape)
-        )
-    words = " and ".join(f"{share:.0%}" for share in shares)
-    return observed(
-        max(shares) < 0.25,
-        f"{words} of the path-norm",
-        shares=words,
-        n=2,
-        seed=0,
-    )
+    nets = ((reference, (3,)), (apart, (1, 4, 4)))
+    return each(*(lambda net=net: cheap_mask(score, *net) for net in nets))
 
 
 check(
@@ -2008,6 +2008,7 @@ check(
     counterfeit="magnitude",
     says="the magnitude mask survives, too",
 )
+assert (result.overlap[1] < 1).all()  # it changes for every seed and sparsity
 
 
 # %% [markdown]
@@ -2049,6 +2050,10 @@ for name, share in zip(
 ):
     glue(f"pruning-40-{name}", f"{share:.0%}")
 glue("pruning-lost", round(float(accuracy[1, -1] - accuracy[2, -1]), 1))
+at_once = result.one_shot.mean(-1)  # at 40 per cent, then at 80
+assert at_once[2, 2] < 0.5 < at_once[0, 2] < at_once[1, 2]
+assert at_once[:, -1].max() < 0.25
+assert (accuracy[2, 3:] < accuracy[:2, 3:]).all()
 
 
 # %% tags=["remove-output"]
@@ -2128,7 +2133,10 @@ glue("full-weights", f"{int(full['weights']):,}")
 glue("full-seeds", full["dense"].size)
 glue("full-lost", round(float(ends[1, 1] - ends[2, 1]), 1))
 assert (at_end[1] - at_end[2]).mean(-1).max() < 0.02
-assert (ends[2] < ends[1]).all() and ends[2, 0] < ends[0, 0]
+finished, left = at_end.mean(-1), right_after.mean(-1)
+assert (finished[2, third:] < finished[:2, third:]).all()
+assert np.ptp(finished, axis=0).max() < 0.03
+assert left[2, third] < 1 / 3 and left[:2, third + 1].min() > 0.9
 tested = full["dense"].size * full.info["config"]["test"]
 glue("full-tested", f"{tested:,}")
 glue("full-apart", abs(round(float(ends[0, 1] - ends[2, 1]) / 100 * tested)))
@@ -2229,9 +2237,9 @@ for name, end in (
     ("high", looseness_full.max()),
 ):
     glue(f"trained-{name}", scientific(float(end)))
-levels_ = np.median(change_record["certified"][:, :2, 0], axis=0)
+levels_ = np.median(change_record["certified"][:, :2], axis=0)
 moves_ = np.median(change_record["observed"][:, :2, 0], axis=0)
-assert levels_[0] < levels_[1] and moves_[0] > moves_[1]
+assert (levels_[0] < levels_[1]).all() and moves_[0] > moves_[1]
 
 # %% [markdown]
 # :::{glue:figure} trained
@@ -2279,16 +2287,16 @@ assert levels_[0] < levels_[1] and moves_[0] > moves_[1]
 # ## Key points
 #
 # - A ReLU network is linear in its path-lifting $\Phi(\theta)$; the activations are 0 or 1.
-# - $\Phi$ forgets rescalings, one number per hidden neuron, and nothing else near a point without zeros.
+# - $\Phi$ forgets rescalings. Without shared weights they are one number per hidden neuron, and near a point without zeros it forgets nothing else.
 # - $\|\Phi\|_q$ is one forward pass of a changed network. It belongs to a graph: fix the graph before comparing.
 # - With equal signs, the path-metric bounds the change of every output at every input. Without, it can be 0 while the output moves.
 # - With equal signs, two passes compute it when one parameter lies below the other, and three passes bound it otherwise.
-# - The score $\theta_i\,\partial_{\theta_i}\|\Phi\|_1$ is what runs through a parameter, what it costs and, without max-pooling and batch normalisation, SynFlow's first round.
+# - The score $\theta_i\,\partial_{\theta_i}\|\Phi\|_1$ is what runs through a parameter, what it costs and, without max-pooling, batch normalisation and negative fixed weights, SynFlow's first round.
 #
 # ## What was not checked
 #
 # - The generalization theorem, its margin version and its table of earlier bounds: we recompute constants only.
-# - By machine: the inductions on the graph, here and for the rank of the Jacobian. The machine checked the lemma for one neuron over all reals, the theorems on exact random draws, and the main theorem for short chains.
+# - By machine: the inductions on the graph, here and for the rank of the Jacobian. The machine checked the lemma for one neuron over all reals (for pooling, in small windows), the theorems on exact random draws, and the main theorem for short chains.
 # - Everything that needs ImageNet. The experiment here is small, and its error bars are wide.
 # - Certificates hold in real arithmetic. We compute them in floating point, without directed rounding.
 #
@@ -2325,6 +2333,8 @@ print(by_hand)
 # :::{solution-start} ex-fooled
 # :class: dropdown
 # :::
+#
+# The part of $\|\theta\|_2$ in the first layer is multiplied by $\lambda$, and the path values do not change.
 
 # %%
 def parameter_norm(model):
@@ -2341,6 +2351,7 @@ for factor in (1, 16, 256):
     assert np.isclose(
         path_norm(other, (3,)), path_norm(reference, (3,)), rtol=1e-12
     )
+    assert torch.allclose(other(cube), reference(cube), rtol=0, atol=1e-12)
 
 
 # %% [markdown]
@@ -2486,7 +2497,10 @@ def certificate(bit, mode):
     )
 
 
-print(certificate(2, "round"))
+chosen = certificate(2, "round")
+print(chosen)
+assert not chosen.exact
+assert np.isclose(chosen.value, float(exact_norms("round")[2]), rtol=1e-12)
 target = certificate(4, "truncate").value
 enough = next(bit for bit in bits if certificate(bit, "round").value <= target)
 print(f"truncation with 4 bits: {target:.3f}; rounding needs {enough} bits")

@@ -76,7 +76,8 @@ def synflow(model: nn.Module, input_shape: Sequence[int]) -> dict[str, Tensor]:
     """One-shot SynFlow score |θ ∂R/∂θ| with R the sum of outputs of the network |θ| on ones.
 
     (Tanaka et al. 2020.) It runs the model's own forward pass on a copy, so it shares no code with
-    `path_magnitude`; the two agree without max-pooling and BatchNorm (companion).
+    `path_magnitude`; the two agree without max-pooling, BatchNorm and negative fixed weights, as in
+    x − y (companion).
     """
     twin = clone(model).eval()
     parameters = dict(twin.named_parameters())
