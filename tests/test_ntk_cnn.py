@@ -379,6 +379,23 @@ def test_a_file_that_is_no_kernel_is_refused_and_kept(tmp_path):
     assert path.read_text() == "notes"
 
 
+def test_a_damaged_file_is_refused_or_right(tmp_path):
+    path = tmp_path / "k"
+    whole = cnn_kernel(images(3, 2, 4), path=path, **RELU)
+    written, refused = path.read_bytes(), 0
+    for place in range(0, len(written), 13):
+        damaged = bytearray(written)
+        damaged[place] ^= 16
+        path.write_bytes(damaged)
+        try:
+            found = cnn_kernel(images(3, 2, 4), path=path, **RELU)
+        except OtherConfiguration:
+            refused += 1
+        else:  # padding, or a name inside the archive
+            assert all(torch.equal(a, b) for a, b in zip(found, whole, strict=True)), place
+    assert refused > 20
+
+
 def test_a_folder_is_not_to_be_deleted(tmp_path):
     with pytest.raises(OtherConfiguration, match="is a folder; name a file"):
         cnn_kernel(images(3, 2, 4), path=tmp_path, **RELU)

@@ -366,6 +366,8 @@ def test_variances_that_are_no_numbers_are_named():
             call(np.array([1.0, 2.0]))
     with pytest.raises(OutOfRange, match="q ="):
         critical_line(-1.0)
+    with pytest.raises(NotConverged, match=r"Hermite terms miss .* at variances up to 1e\+03"):
+        critical_line(1000.0, "gelu")  # 384 terms give σ_b² = 21 for 3.45
 
 
 def test_a_critical_network_that_loses_its_variance_is_refused():

@@ -210,11 +210,18 @@ def critical_line(
     """(σ_w², σ_b²), float64, of the critical network whose fixed point is q ≥ 0 (companion).
 
     σ_w² = 1/Ṫ and σ_b² = q − T/Ṫ. For erf σ_w² = (π/4)r and σ_b² = (r/2)(y − atan y), with
-    r = √(1 + 4q) and y = 2q/r. The fixed point may be unstable, as for GELU and small q.
+    r = √(1 + 4q) and y = 2q/r. The fixed point may be unstable, as for GELU and small q. Raises
+    OutOfRange for q < 0, and NotConverged for one at which quadrature does not resolve φ.
     """
     (q,), act = together(q), get_activation(activation)
     if not bool((q >= 0).all()):
         raise OutOfRange(f"q = {q.tolist()}; a variance is ≥ 0")
+    act.drops(q, torch.zeros_like(q))  # the diagonal alone does not see which terms it lacks
+    return at_slope_one(q, act)
+
+
+def at_slope_one(q: Tensor, act: Activation) -> tuple[Tensor, Tensor]:
+    """As `critical_line`, of variances that may be too large for a quadrature."""
     t, slope = act.diagonal(q)
     if act.name != "erf":
         return 1 / slope, q - t / slope
@@ -243,13 +250,13 @@ def critical_sigma_w2(
 def on_critical_line(b: Tensor, act: Activation) -> Tensor:
     """Bisection for the fixed point whose critical bias is b."""
     low, high = torch.zeros_like(b), torch.ones_like(b)
-    while bool((short := critical_line(high, act)[1] < b).any()):
+    while bool((short := at_slope_one(high, act)[1] < b).any()):
         if float(high.max()) > 1e6:
             raise OutOfRange(f"no critical {act.name} network has σ_b² = {float(b.max())}")
         low, high = torch.where(short, high, low), torch.where(short, 2 * high, high)
     for _ in range(100):
         middle = (low + high) / 2
-        short = critical_line(middle, act)[1] < b
+        short = at_slope_one(middle, act)[1] < b
         low, high = torch.where(short, middle, low), torch.where(short, high, middle)
     q = torch.where(b > 0, high, 0.0)
     w = critical_line(q, act)[0]
