@@ -187,7 +187,7 @@ figure("teachers-hero", fig)
 # :::{prf:definition} Network and training
 # :label: lt-network
 #
-# $N(x)=v\sum_{j=1}^k\sigma(w_j\cdot x)-v\sum_{j=1}^k\sigma(u_j\cdot x)$ with $\sigma(z)=\max(z,\alpha z)$ and a *leak* $0<\alpha<1$. The $2k$ vectors $W=(w_1,\dots,w_k,u_1,\dots,u_k)$ in $\mathbb R^d$ are trained; the second layer $\pm v$ is fixed, and we take $v=1/\sqrt{2k}$ in examples. There are no biases. At 0 the slope of $\sigma$ counts as $\alpha$.
+# $N(x)=v\sum_{j=1}^k\sigma(w_j\cdot x)-v\sum_{j=1}^k\sigma(u_j\cdot x)$ with $\sigma(z)=\max(z,\alpha z)$ and a *leak* $0<\alpha<1$. The $2k$ vectors $W=(w_1,\dots,w_k,u_1,\dots,u_k)$ in $\mathbb R^d$ are trained; the second layer $\pm v$ is fixed, with $v=1/\sqrt{2k}$ unless we say otherwise. There are no biases. At 0 the slope of $\sigma$ counts as $\alpha$.
 #
 # The loss is the mean of $\ell(z_i)=\ln(1+e^{-z_i})$ over a sample of $n$ points $x_i$ with labels $y_i=\pm1$, with margins $z_i=y_iN(x_i)$. We write $s(z)=-\ell'(z)=1/(1+e^z)$ and call it the *push*. $\bar w$ and $\bar u$ are the means of the $w_j$ and the $u_j$, and $\kappa=\bar w-\bar u$.
 # :::
@@ -198,7 +198,7 @@ figure("teachers-hero", fig)
 # There is a $w^*$ with $y_i\,w^*\cdot x_i\ge1$ for all $i$, and $\|x_i\|\le R$.
 # :::
 #
-# So $1/\|w^*\|$ is the margin of the teacher. `TeacherTask` draws such samples, and `separable` computes the largest margin of a given one.
+# So the teacher's hyperplane has a margin of at least $1/\|w^*\|$. `TeacherTask` draws such samples, and `separable` computes the largest margin of a given one.
 #
 # ## How far from linear can it be?
 #
@@ -562,7 +562,7 @@ assert math.isclose(math.log(PRICE), -1 - PRICE, rel_tol=1e-12)
 #
 # With the cruder $s_tz_t\le c$ of {prf:ref}`lt-price` the same proof gives $A_T=O(\sqrt T)$.
 #
-# On ordinary runs such a bound is far from tight, so that a wrong one would pass as well. We add runs that strain one term each, with three neurons of either kind. For $\ln T$: a single point, a tiny start, many steps. For $1/\alpha$: the same point from far on the wrong side, with a leak of 0.03. For $R^2$: twenty orthogonal points, each met once, slightly on the wrong side, with a huge step. For $R_0$: points that lead the neurons from the direction of $-w^*$ to that of $w^*$ by a detour on which they hardly get shorter, since each point is nearly orthogonal to them when they meet it.
+# On ordinary runs such a bound is far from tight, so that a wrong one would pass as well. We add runs that strain one term each, with three neurons of either kind and $v=0.3$. For $\ln T$: a single point, a tiny start, many steps. For $1/\alpha$: the same point from far on the wrong side, with a leak of 0.03. For $R^2$: twenty orthogonal points, each met once, slightly on the wrong side, with a huge step. For $R_0$: points that lead the neurons from the direction of $-w^*$ to that of $w^*$ by a detour on which they hardly get shorter, since each point is nearly orthogonal to them when they meet it.
 
 # %%
 def strained(points, w_star_, *runs, steps, loss="logistic"):
@@ -694,7 +694,7 @@ early, late = (total[10 * t - 1] - total[t - 1] for t in (80, 800))
 def grows_like(shape):
     predicted = (shape(8000) - shape(800)) / (shape(800) - shape(80))
     ratio, what = float(late / early), "growth per decade, late over early"
-    return measured(ratio, predicted, rtol=0.25, n=LONG, seed=3, what=what)
+    return measured(ratio, predicted, rtol=0.15, n=LONG, seed=3, what=what)
 
 
 # %%
@@ -702,8 +702,8 @@ check(
     "lt-shape",
     grows_like,
     math.log,
-    counterfeit=math.sqrt,
-    says="A_T grows like √T",
+    counterfeit=lambda steps: math.log(steps) ** 2,
+    says="A_T grows like (ln T)²",
 )
 
 # %% tags=["hide-input", "remove-output"]
@@ -735,7 +735,7 @@ figure("teachers-pushes", fig)
 # :name: fig-teachers-pushes
 # :alt: The sum of the pushes against the number of steps on a logarithmic axis, from ten to eight thousand. The measured curve rises and then follows a straight line. The scaled bound is a straight line that ends at the same point.
 #
-# The pushes of a run of full-batch descent add up to a multiple of $\ln T$. The dashed line is the bound of {prf:ref}`lt-sgd`, divided by {glue:text}`shape-slack` so that it ends at the same point: right in shape, not in size. (Its constant term makes it flatter.)
+# In a run of full-batch descent the sum of the pushes grows like a multiple of $\ln T$. The dashed line is the bound of {prf:ref}`lt-sgd`, divided by {glue:text}`shape-slack` so that it ends at the same point: right in shape, not in size. (Its constant terms make it flatter.)
 # :::
 #
 # ### What follows
@@ -789,16 +789,22 @@ near_x = tensor([[2, 0.1]] * 19 + [[2, -0.1]])  # no length is 1
 near_y = tensor([1.0] * 19 + [-1])
 
 
-def one_epoch(k, rate, before):
-    """Its bound's two terms and the loss at its end.
+def meets(before, k=4, far=100.0):
+    """A network with these margins at the first and the last sample.
 
-    before has the margins of the first and the last sample at the start.
+    All its neurons are active, far from 0.
     """
     ends = (near_y[:, None] * near_x)[[0, -1]]
     gap = torch.linalg.solve(ends, tensor(before)) * (2 / k) ** 0.5
-    base = tensor([3 * rate + 100.0, 0])  # so that all neurons stay active
+    base = tensor([far, 0])
     weights = torch.stack([base + gap, base])[:, None].expand(2, k, 2)
-    net, rule = LeakyNet(weights, 0.3), Descent(rate, order=torch.arange(20))
+    return LeakyNet(weights, 0.3)
+
+
+def one_epoch(k, rate, before):
+    """Its bound's two terms and the loss at its end."""
+    net = meets(before, k, far=3 * rate + 100.0)  # so that all stay active
+    rule = Descent(rate, order=torch.arange(20))
     run = potentials(net, near_x, near_y, tensor([0, 20.0]), 20, rule)
     push = run.push.sum()
     still = run.setting._replace(rate=0.0)
@@ -883,41 +889,56 @@ check(
 # (i) and (ii) hold with $\bar s$ for $s$, the mean of $s_iz_i$ for $s_tz_t$, and $\|\operatorname{mean}_i s_iy_i\nabla N(x_i)\|\le\bar s\sqrt{2k}\,vR$. The mean of the $h(s_i)$ is at most $h(\bar s)$ by concavity. Each $s_i\le n\bar s$, so $\ell_i\le s_i/(1-s_i)\le s_i/(1-n\bar s)$.
 # :::
 
+# %% [markdown]
+# For a single sample full batches are single samples, so the runs that strained $\ln T$ count here, too. The bound on the loss is strained by a network that is far wrong on one of the twenty points from above and right on the others: then $n\bar s$ is nearly 1.
+
 # %%
 watched = train(wide[0], tx, ty, 2000, Descent(rates), keep=range(2000))
 gd_losses = torch.stack(
     [watched.net(i).loss(tx, ty) for i in range(len(gd.push))]
 )
 settled = 40 * gd.push < 1
+one_wrong = meets((40.0, -30.0))
+wrong_push = torch.sigmoid(-one_wrong.margins(near_x, near_y)).mean()
+wrong_loss = one_wrong.loss(near_x, near_y)
 
 
-def loss_follows(case):
-    share, n = case
-    gap = float((gd_loss_bound(gd.push, n) - gd_losses)[settled].min())
-    ratio = float(used(gd, log_steps(gd)).max()) / share
-    above = f"a loss is {-gap:.2g} above its bound"
-    total = f"A_t is {ratio:.3g} of its bound"
+# %%
+def batches_follow(case):
+    """The share of A's bound, and by how many samples n is too small."""
+    share, fewer = case
+    totals = [used(run, log_steps(run)).flatten() for run in (gd, strains[0])]
+    losses = (
+        (gd_losses / gd_loss_bound(gd.push, 40 - fewer))[settled],
+        (wrong_loss / gd_loss_bound(wrong_push, 20 - fewer))[None],
+    )
+
+    def below(ratios, most, what):
+        ratios = torch.cat(list(ratios)) / most
+        witness = f"{what} is {ratios.max():.3g} of its bound"
+        holds = bool(ratios.max() <= 1)
+        return observed(holds, witness, n=len(ratios), seed=0)
+
     return each(
-        lambda: observed(ratio <= 1, total, n=gd.push.numel(), seed=0),
-        lambda: observed(gap >= 0, above, n=int(settled.sum()), seed=0),
+        lambda: below(totals, share, "A_t"), lambda: below(losses, 1, "a loss")
     )
 
 
 # %%
 check(
     "lt-gd",
-    loss_follows,
-    (1, 40),
-    counterfeit=(0.005, 10),
-    says="half a per cent of A's bound will do, or a loss of s̄/(1 − n s̄/4)",
-    scope="three runs, at every step; the bound on A is far",
+    batches_follow,
+    (1, 0),
+    counterfeit=(0.45, 1),
+    says="0.45 of A's bound will do, or a loss of s̄/(1 − (n − 1)s̄)",
+    scope="eight runs, at every step, and one network",
 )
 
 # %% [markdown]
 # :::{prf:corollary} Hinge loss
 # :label: lt-hinge
 #
-# {status}`lt-hinge` With the hinge loss $\max(0,1-z)$ the number of updates, at any time, is at most $\frac{\|w^*\|^2}{\alpha^2}\bigl(\frac1{kv^2\eta}+R^2\bigr)+\frac{2\|w^*\|R_0}{\alpha v\eta}$.
+# {status}`lt-hinge` In the setting of {prf:ref}`lt-sgd`, one sample a step, but with the hinge loss $\max(0,1-z)$, the number of updates is at any time at most $\frac{\|w^*\|^2}{\alpha^2}\bigl(\frac1{kv^2\eta}+R^2\bigr)+\frac{2\|w^*\|R_0}{\alpha v\eta}$.
 # :::
 #
 # :::{prf:proof}
@@ -944,15 +965,18 @@ check_terms("lt-hinge", [(run, 1.0) for run in (hinge, *steep)], 10)
 # We follow the flow by small steps. How small is small enough? For one positive point $x$, with $w_j\cdot x>0>u_j\cdot x$ at the start and $R=\|x\|$, the flow has a solution to compare with. The slopes stay 1 for $w_j$ and $\alpha$ for $u_j$, so $\dot z=\beta\,s(z)$ with $\beta=(1+\alpha^2)kv^2R^2$, and $(1+e^z)\,\dot z=\beta$ gives $z+e^z=z_0+e^{z_0}+\beta t$.
 
 # %%
-DT, STEPS = 0.03, 5000
-lone = [strained(one, one[0], ([1e-3], 0.99, DT), steps=STEPS)]
+DT, STEPS = 0.12, 5000
+point, side_ = one / 2, 2 * one[0]  # no length is 1
+lone = [strained(point, side_, ([2e-3], 0.99, DT), steps=STEPS)]
 lone_time = DT * torch.arange(STEPS).double()[:, None]
 
 
 def margin_follows(left):
     """left(z) grows by βt along the flow."""
-    z_, (k, alpha_, v_, *_) = lone[0].product / lone[0].push, lone[0].setting
-    expected = (1 + alpha_**2) * k * v_**2 * lone_time
+    z_ = lone[0].product / lone[0].push
+    k, alpha_, v_, _, _, radius_, _ = lone[0].setting
+    beta = (1 + alpha_**2) * k * (v_ * radius_) ** 2
+    expected = beta * lone_time
     error = (left(z_) - left(z_[0]) - expected) / (1 + expected)
     what = "largest relative error"
     largest = float(error.abs().max())
@@ -966,7 +990,7 @@ check(
     lambda z_: z_ + z_.exp(),
     counterfeit=lambda z_: z_.exp(),
     says="e^z grows like βt, and z does not count",
-    scope="steps of 0.03 that follow it, at one point",
+    scope="small steps that follow it, at one point",
 )
 
 
@@ -990,7 +1014,7 @@ def within(run, **changed):
 
 # %%
 far, leaky = (
-    strained(one, one[0], ([-3.0], leak, DT), steps=3000)
+    strained(point, side_, ([-6.0], leak, DT), steps=3000)
     for leak in (0.99, 0.3)
 )
 
@@ -1277,17 +1301,17 @@ check(
 # :::{prf:definition} Agreement
 # :label: lt-agreement
 #
-# The network is in the *neural agreement regime* (NAR) on a sample if, at each $x_i$, all $w_j$ are active ($w_j\cdot x_i>0$) or none is, and all $u_j$ are active or none is. Then write $a^w_i,a^u_i\in\{\alpha,1\}$ for the slopes. It is in the *perfect* one (PAR) if moreover $y_iw_j\cdot x_i>0$ and $y_iu_j\cdot x_i<0$ for all $i,j$. (These are our definitions; we do not know how the paper states its condition.)
+# The network is in the *neural agreement regime* (NAR) on a sample if, at each $x_i$, all $w_j$ are active ($w_j\cdot x_i>0$) or none is, and all $u_j$ are active or none is. For gradient flow we also ask that none of these products is 0: there a slope could be anything from $\alpha$ to 1. Then write $a^w_i,a^u_i\in\{\alpha,1\}$ for the slopes. It is in the *perfect* one (PAR) if moreover $y_iw_j\cdot x_i>0$ and $y_iu_j\cdot x_i<0$ for all $i,j$. (These are our definitions; we do not know how the paper states its condition.)
 # :::
 #
 # :::{prf:theorem} Lock-step (companion version)
 # :label: lt-lockstep
 #
-# {status}`lt-lockstep` If all $w_j$ have the same active samples, then a step of (stochastic) gradient descent or gradient flow adds the same vector to each of them. So while the NAR lasts, all differences $w_j-w_l$ and $u_j-u_l$ are constant, and so are $r_w$ and $r_u$.
+# {status}`lt-lockstep` If all $w_j$ have the same active samples, then a step of (stochastic) gradient descent adds the same vector to each of them. So does gradient flow, as long as no $w_j\cdot x_i$ is 0. The same holds for the $u_j$. So while the NAR lasts, all differences $w_j-w_l$ and $u_j-u_l$ are constant, and so are $r_w$ and $r_u$.
 # :::
 #
 # :::{prf:proof}
-# A step adds $\eta v\sum_ic_iy_ia_{ij}x_i$ to $w_j$, with the slopes $a_{ij}$ of $w_j$ at $x_i$ and weights $c_i$ that belong to the sample. In the NAR $a_{ij}$ does not depend on $j$.
+# A step adds $\eta v\sum_ic_iy_ia_{ij}x_i$ to $w_j$, with the slopes $a_{ij}$ of $w_j$ at $x_i$ and weights $c_i$ that belong to the sample. Under the assumption $a_{ij}$ does not depend on $j$. (Gradient flow may keep a neuron on the border $w\cdot x_i=0$, with a slope between $\alpha$ and 1 that is its own, while others still approach it.)
 # :::
 #
 # So clustering needs no force that pulls neurons together: their differences stay, while their mean grows without bound if training goes on ({prf:ref}`lt-nar-limit`), and $\rho=r/\|\bar w\|\to0$.
@@ -1378,8 +1402,10 @@ for column, step in enumerate(MOMENTS):
     panels[1, column].set_xlabel(f"{step} steps" if step else "start")
 for row, size in enumerate(("0.0001", "20")):
     panels[row, 0].set_ylabel(f"size {size}")
-rho_end = cluster_radius(watched_hero.net()).rho_w
-assert rho_end[0] < 0.01 and rho_end[1] > 0.5
+spans = [cluster_radius(watched_hero.net(i)) for i in range(len(MOMENTS))]
+spans = torch.stack([torch.stack([c.rho_w, c.rho_u]) for c in spans])
+assert (spans[1:, :, 0] < 0.05).all() and (spans[:3, :, 1] > 5).all()
+assert (spans[-1, :, 1] > 0.5).all()
 figure("teachers-neurons", fig)
 
 
@@ -1459,7 +1485,7 @@ check(
 # %%
 few_x, few_y, _ = TeacherTask(2, 6, margin=0.1).sample(seeded(3), copies=64)
 few_start = initial(4, 2, seeded(2), alpha=0.1, radius=1e-3, copies=(64,))
-HALF = range(2500, 5001, 10)
+HALF = range(2500, 5001)
 few_runs = train(few_start, few_x, few_y, 5000, NORMALISED, keep=HALF)
 active = LeakyNet(few_runs.weights, 0.1).preactivations(few_x) > 0
 still = (active == active[-1]).flatten(2).all(-1).all(0)
@@ -1485,10 +1511,14 @@ check(
     says="the slopes of perfect agreement",
     scope="the runs that settle in the NAR and not in the PAR",
 )
-print(f"{len(few[0])} runs, of {int(still.sum())} in which no neuron crosses")
+slopes_ = nar_slopes(few_nets, few[0]), par_slopes(few[1], 0.1)
+ends_at = [torch.cat(nar_svm(*few, *pair), -1) for pair in slopes_]
+tell = int((angle(*ends_at) > 1).sum())
+print(f"{len(few[0])} runs, of {int(still.sum())} in which no neuron crosses;")
+print(f"for {tell} of them the slopes of perfect agreement matter")
 
 # %% [markdown]
-# Must the slopes settle? Agreement alone is not enough. A network with $k=1$ is always in the NAR. Take two points of length 1, of different labels, at an angle of 60°, and $\alpha=0.2$. There are sixteen patterns of slopes. Each has its SVM, and each of these has a neuron that lies strictly on the other side of a point than its slope says. So no pattern lasts: by the theorem, one that did would lead to its own end. The neurons go to and fro between the two sides of a point, and the theorem is silent about their limit.
+# Must the slopes settle? Agreement alone is not enough. A network with $k=1$ is always in the NAR. Take two points of length 1, of different labels, at an angle of 60°, and $\alpha=0.2$. There are sixteen patterns of slopes. Each has its SVM, and each of these has a neuron that lies strictly on the other side of a point than its slope says. So no pattern lasts: by the theorem, one that did would lead to its own end. The neurons go to and fro between the two sides of a point, and the theorem is silent about their limit. (Gradient flow stays on the border between them.)
 
 # %%
 sharp = tensor([[1, 0], [0.5, 0.75**0.5]]), tensor([1.0, -1])
@@ -1631,7 +1661,7 @@ check(
 # The map $(w,u)\mapsto(-u,-w)$ exchanges the constraints of $(x,1)$ and $(-x,-1)$ and keeps the norm. The solution is unique, so it is fixed by the map: $u=-w$. Then the constraints read $(1+\alpha)\,y_iw\cdot x_i\ge1$.
 # :::
 #
-# So on symmetric samples the limit has the largest margin; for gradient flow {cite:t}`lt-lyu2021gradient` prove it without assuming agreement. In general the line is another one.
+# So on symmetric samples the limit has the largest margin; for gradient flow {cite:t}`lt-lyu2021gradient` prove such a result without assuming agreement. In general the line is another one.
 
 # %%
 mirrored = (
@@ -1782,7 +1812,7 @@ ax.annotate("closed form", (0.33, 8.6), color=COLORS["blue"])
 ax.set_xlabel("leak α")
 ax.set_ylabel("angle to the ordinary SVM (°)")
 ax.set_ylim(0)
-assert (np.diff(curve) < 0).all() and found.min() > 0
+assert curve[0] > 15 and (np.diff(curve) < 0).all() and found.min() > 0
 figure("teachers-angle", fig)
 glue("angle-low", f"{float(found[:, 0].mean()):.1f}°")
 glue("angle-off", f"{float(angle(two_nets.kappa, closed).max()):.2f}°")
@@ -1839,19 +1869,34 @@ ax.set_xlabel("leak α")
 ax.set_ylabel("angle to the ordinary SVM (°)")
 ax.annotate(leak_record.note, (0.02, 0.02), xycoords="axes fraction")
 ax.legend()
-ends_ = {f: leak_record["angle"][families_.index(f)].mean(-1) for f in shown}
-assert all(v[0] > v[-1] for v in ends_.values())
-assert ends_["mirrored"][0] < ends_["separable"][0]
-assert leak_record["par"][families_.index("separable")].min() < 1
 figure("teachers-leaks", fig)
 caption("leaks-stamp", leak_record.stamp)
+
+# %% tags=["hide-input"]
+drawn_ = {
+    family: {key: column[k] for key, column in leak_record.arrays.items()}
+    for k, family in enumerate(families_)
+}
+means_ = [drawn_[family]["angle"].mean(-1) for family in shown]
+assert all((np.diff(mean) < 0).all() and mean[-1] < 0.2 for mean in means_)
+assert (np.diff([mean[0] for mean in means_]) < -3).all()
+assert means_[-1].max() < 0.25  # with their mirror images
+gaps_ = {f: (c["angle"] - c["predicted"]).mean(-1) for f, c in drawn_.items()}
+lower = np.array(leak_record.axes["alpha"]) <= 0.65
+assert (gaps_.pop("separable")[lower] < 0).all()
+assert all((abs(gap) < 0.25).all() for gap in gaps_.values())
+teacher_ = drawn_["separable"]
+perfect = teacher_["par"] == 1
+glue("leaks-perfect", f"{teacher_['off'][perfect].mean():.1f}°")
+glue("leaks-imperfect", f"{teacher_['off'][~perfect].mean():.1f}°")
+assert all((c["par"] == 1).all() for f, c in drawn_.items() if f != "separable")
 
 # %% [markdown]
 # :::{glue:figure} teachers-leaks
 # :name: fig-teachers-leaks
-# :alt: The mean angle between network and ordinary support vector machine against the leak, for four kinds of samples. All fall towards 0 as the leak grows. Two points start highest, then orthogonally separable samples, then separable ones; samples with their mirror images lie near 0 throughout. Dotted lines for the coupled machine lie on or close to the curves, except for separable samples, where the curve is lower.
+# :alt: The mean angle between network and ordinary support vector machine against the leak, for four kinds of samples. All fall towards 0 as the leak grows. Two points start highest, then orthogonally separable samples, then separable ones; samples with their mirror images lie near 0 throughout. Dotted lines for the coupled machine lie on or close to the curves, except for separable samples, where the curve is lower for leaks up to 0.65.
 #
-# Mean angle between networks and the ordinary SVM on four kinds of samples: the two points, ten orthogonally separable points in $d=6$ (the subject of the next section), ten points of a teacher in the plane, and these with their mirror images. Dotted: the coupled SVM. On the points of a teacher agreement is not always perfect, and there the coupled SVM is not the limit. {glue:md}`leaks-stamp`
+# Mean angle between networks and the ordinary SVM on four kinds of samples: the two points, ten orthogonally separable points in $d=6$ (the subject of the next section), ten points of a teacher in the plane, and these with their mirror images. Dotted: the coupled SVM. On the points of a teacher agreement is not always perfect: there $\kappa$ ends on average {glue:text}`leaks-imperfect` from the coupled SVM, and {glue:text}`leaks-perfect` where it is. {glue:md}`leaks-stamp`
 # :::
 #
 # ## Data on which all of it is guaranteed
@@ -2091,6 +2136,9 @@ for values in swept.values():
     assert radius[-1] > radius[:2].max() and agree[-1] < agree[:2].min()
     assert values["differs"].mean(0)[-1] > values["differs"].mean(0)[0]
     assert (values["differs"] <= values["bound"] / 2).all()
+    assert (radius[:2] < 0.5).all() and radius[-1] > 1
+    assert agree[0] > 0.98 and 1 / 3 < agree[-1] < 3 / 4
+    assert (values["differs"].mean(0) < 0.02).all() or values is swept[20, 0.1]
 figure("teachers-sweep", fig)
 
 # %% tags=["remove-output"]
@@ -2148,8 +2196,8 @@ check(
     "lt-small-start",
     orders_all,
     (0, -1),
-    counterfeit=(-1, 0),
-    says="large starts cluster better",
+    counterfeit=(1, -1),
+    says="a start of size 0.1 is small enough, too",
     scope="three settings with a margin of 0.1",
 )
 
@@ -2190,8 +2238,8 @@ check(
     "lt-small-start",
     recorded_order(WIDE, *SIGNS),
     (0, -1),
-    counterfeit=(-1, 0),
-    says="large starts cluster better",
+    counterfeit=(1, -1),
+    says="a start of size 0.1 is small enough, too",
     scope="six recorded settings with a margin of 0.1",
 )
 
@@ -2222,6 +2270,7 @@ for gained in (rho_gain, line_gain):
     assert (gained[0] > 2).all() and (gained[:, 1] > 2).all()
     assert abs(gained[1, 0]) < 2  # d = 20, α = 0.1
 assert line_gain[2, 0] < -3  # d = 50, α = 0.1
+assert (start_record["nar"][NARROW, 1:, 0, 0].mean(-1) < 0.3).all()
 glue("narrow-errors", f"{-line_gain[2, 0]:.1f}")
 for name, end in (("small", 0), ("large", -1)):
     percent = 100 * start_record["differs"][NARROW, 2, 0, end].mean()
@@ -2370,7 +2419,7 @@ glue("digit-test", len(test_x))
 # :::{prf:observation} A line without clusters
 # :label: lt-digits
 #
-# {status}`lt-digits` Networks trained on 3 against 8, five starts of each of five sizes, agree with their own line on at least 98 % of the test images. Yet they are not linear functions: at half of the images the even part is more than a quarter of the odd part. And the wider cluster has a radius of more than 0.6 of its mean.
+# {status}`lt-digits` Networks trained on 3 against 8, on one sample of images, with five starts of each of five sizes, agree with their own line on at least 98 % of the test images. Yet they are not linear functions: at half of the images the even part is more than a quarter of the odd part. And the wider cluster has a radius of more than 0.6 of its mean.
 # :::
 
 # %%
@@ -2417,8 +2466,9 @@ panels[1].set_xlabel("size R₀ of the start")
 for ax in panels:
     ax.set_xscale("log")
 label_lines(panels[0])
-assert right.min() > 0.95 and line_right.min() > 0.95
-assert (right - line_right).mean() < 0.02
+assert right.mean(0).min() > 0.97 and line_right.mean(0).min() > 0.97
+assert (right - line_right).mean(0).abs().max() < 0.01
+assert (share_even.mean(0) - 0.43).abs().max() < 0.03
 figure("teachers-digits", fig)
 
 
@@ -2430,7 +2480,7 @@ figure("teachers-digits", fig)
 # Digits 3 against 8: {glue:text}`digit-train` training and {glue:text}`digit-test` test images, five starts of each size. Above: accuracy of the networks and of their lines. Below: how far the networks are from linear *functions*. Lines are means, bands run from the lowest to the highest.
 # :::
 #
-# All 45 pairs of digits, in recorded runs, say the same.
+# All 45 pairs of digits, in recorded runs, say the same of the line and of the even part. Their clusters differ: on average over the draws the radius of the wider one is more than half of its mean for {glue:text}`pairs-wide-small` pairs after a start of size 0.001, and for {glue:text}`pairs-wide-large` after one of size 20.
 
 # %%
 def recorded(name):
@@ -2504,6 +2554,10 @@ for key in ("error", "line_error", "svm_error"):
     means = (np.nanmean(record[key]) for record in pair_records.values())
     glue(f"pairs-{key}", " and ".join(f"{100 * m:.2f} %" for m in means))
 glue("pairs-names", " and ".join(pair_records))
+wide_pairs = (pair_records["8×8 digits"]["rho"].mean(-1) > 0.5).sum(0)
+glue("pairs-wide-small", int(wide_pairs[0]))
+glue("pairs-wide-large", int(wide_pairs[-1]))
+assert list(pair_records["8×8 digits"].axes["radius"])[::2] == [1e-3, 20.0]
 
 # %% [markdown]
 # :::{glue:figure} teachers-pairs
@@ -2513,7 +2567,7 @@ glue("pairs-names", " and ".join(pair_records))
 # Each mark is a pair of digits: how far its networks are from a linear function, and how often they differ from their line on test images; means over the draws. Test errors on {glue:text}`pairs-names`, averaged over pairs, sizes and draws: networks {glue:text}`pairs-error`, their lines {glue:text}`pairs-line_error`, the ordinary SVM {glue:text}`pairs-svm_error`. {glue:md}`pairs-stamp`
 # :::
 #
-# So clusters are sufficient for a straight boundary, not necessary. On these images something else makes the even part too small to matter for the sign, at every size of the start that we tried. The theory above does not explain it.
+# So clusters are sufficient for a straight boundary, not necessary. Where they are wide, as for 3 against 8, something else keeps the even part too small to matter for the sign. The theory above does not explain it.
 #
 # ## Key points
 #
@@ -2527,7 +2581,7 @@ glue("pairs-names", " and ".join(pair_records))
 # ## What was not checked
 #
 # - The paper's own theorems, with their rates and conditions: we have not read them. The same goes for its experiments.
-# - The theorem of Soudry et al., on which the limits rest, and their transfer to loss-normalised steps, which we only measure.
+# - The theorem of Soudry et al., on which the limits rest, its version for gradient flow, and the transfer of the limits to loss-normalised steps, which we only measure.
 # - By machine: the inductions over steps. The machine checked single steps with symbols, and the conclusions along the runs shown.
 # - Whether small starts lead to agreement on general separable data. We find that they end close to it when the teacher's margin is 0.1, and often not in it; at a margin of 0.02, for $\alpha=0.1$ and $d=20$ or 50, they stay far from it.
 # - What becomes of neurons that cross a point again and again.
@@ -2729,6 +2783,7 @@ z_last = float(slow.product[-1] / slow.push[-1])  # before the last step
 assert math.isclose(float(slow.total()[-2]), z_last / beta_, rel_tol=1e-9)
 assert z_last < 2 * leak_ * 0.3 * 3 * 20
 share_ = slow.total()[-1] / terms(slow.setting, math.log(4000))[0]
+assert share_ > leak_
 print(f"A_T is {share_ / leak_:.1f} times a first term with only 1/α")
 
 # %% [markdown]
@@ -2738,7 +2793,7 @@ print(f"A_T is {share_ / leak_:.1f} times a first term with only 1/α")
 # :::{exercise} Bad input
 # :label: ex-lt-input
 #
-# Take the points 1, 2 and 3 on a ray from 0, with the labels $+,-,+$: no hyperplane through 0 separates them. Which error does `max_margin` raise, and which sample does it name? What does `coupled_svm` say? Show that for $\alpha<1$ it finds an answer wherever each class *alone* lies strictly on one side of some hyperplane. Can a network in the PAR ever get there?
+# Take the points 1, 2 and 3 on a ray from 0, with the labels $+,-,+$: no hyperplane through 0 separates them. Which error does `max_margin` raise, and which sample does it name? What does `coupled_svm` say? Show that for $\alpha<1$ it finds an answer wherever each class *alone* lies strictly on one side of some hyperplane through 0. Can a network in the PAR ever get there?
 # :::
 #
 # :::{solution-start} ex-lt-input
