@@ -196,13 +196,22 @@ for label, patches in zip(sample.y, sample.which, strict=True):
 # :::{prf:observation} The distribution, as sampled
 # :label: mp-task
 #
-# {status}`mp-task` The sampler draws both labels, every place of their pattern and every input equally often, and each set $P(x)$ with its exact probability: $P(x)=\{o_1\}\cup T$ with $|T|=s$ has probability $\tfrac12\operatorname{surj}(n-1,s)/(l-2)^{n-1}$, where $\operatorname{surj}(n-1,s)$ counts the ways to fill $n-1$ patches with exactly the $s$ patterns of $T$.
+# {status}`mp-task` The sampler draws each label, each place of its pattern and each input that can occur equally often, and each set $P(x)$ with its exact probability: $P(x)=\{o_1\}\cup T$ with $|T|=s$ has probability $\tfrac12\operatorname{surj}(n-1,s)/(l-2)^{n-1}$, where $\operatorname{surj}(n-1,s)$ counts the ways to fill $n-1$ patches with exactly the $s$ patterns of $T$.
 # :::
 
 # %%
 small = PatternTask(l=5, d=5, n=4)
 
 
+def close(events, chances, atol=0.01):
+    """Frequencies against probabilities; events: (m, number of events)"""
+    errors = events.double().mean(0) - torch.tensor(chances)
+    what, n = "largest error of a frequency", len(events)
+    largest = float(worst(abs(errors)))
+    return measured(largest, 0, atol=atol, n=n, seed=1, what=what)
+
+
+# %%
 def exact_frequencies(sampler):
     """Of labels, of their patterns' places, of all sets and of all inputs."""
     m = 40_000
@@ -218,12 +227,6 @@ def exact_frequencies(sampler):
     digits = small.l ** torch.arange(small.n)
     all_inputs = small.points()[0] @ digits  # as numbers
     inputs = (which @ digits)[:, None] == all_inputs
-
-    def close(events, chances, atol=0.01):
-        """events: (m, number of events)"""
-        errors = events.double().mean(0) - torch.tensor(chances)
-        what, largest = "largest error of a frequency", worst(abs(errors))
-        return measured(float(largest), 0, atol=atol, n=m, seed=1, what=what)
 
     return each(
         lambda: close(wrong[:, None], [0.0]),
@@ -606,7 +609,7 @@ assert in_the_experiment == 310_762 and 2 ** (20 // 2 - 1) == 512
 glue("vc-20-10", f"{in_the_experiment:,}".replace(",", " "))
 
 # %% [markdown]
-# A sample needs no more channels than it has sets: on these sets the functions of {prf:ref}`mp-basis` have full rank, so some of them, one for each set, suffice. The experiment's 500 channels can fit any labels of 500 inputs with different sets.
+# To memorise a sample, as many channels as it has sets are enough: the functions of {prf:ref}`mp-basis` span the functions on these sets, so we can choose a basis among them, one for each set. The experiment's 500 channels can therefore fit any labels of 500 inputs with different sets.
 #
 # ### A minimiser that fails
 #
@@ -674,7 +677,7 @@ for m in (50, 10_000):
     glue(f"malicious-{m}", f"{maxpool.malicious_error(paper, m):.2%}")
 
 # %% [markdown]
-# In the task of the paper's experiment the expected test error of such a network, computed exactly, is {glue:text}`malicious-50` after 50 samples, and still {glue:text}`malicious-10000` after ten thousand. So the training error says nothing by itself, and neither does the architecture. If fifty samples suffice, then because of the way in which gradient descent searches.
+# In the task of the paper's experiment the expected test error of such a network, computed exactly, is {glue:text}`malicious-50` after 50 samples, and still {glue:text}`malicious-10000` after ten thousand. So the training error says nothing by itself, and neither does the architecture. If fifty samples suffice, it is because of the way in which gradient descent searches.
 #
 # ## The lottery
 #
@@ -758,7 +761,7 @@ check(
 #
 # The proof gives more than the statement: the failure probability is at most $4e^{-k/(8d^2)}$, which falls with the width. The paper says so in a footnote, as $e^{-\Theta(k)}$.
 #
-# The paper does not say $l=d$, but its proof has it, and with few patterns the upper end fails, since luck is more frequent among them: for $l=3$ and $d=10$ the share is close to $\tfrac p2=\tfrac3{16}$, above $\tfrac1d$. With $l$ in place of $d$ at both ends the proof holds for every $l\le d$, and so does what follows, with $80l$ for $80d$ in {prf:ref}`mp-margin` and $51\,200\,l$ in {prf:ref}`mp-constant`.
+# The paper does not say $l=d$, but its proof has it. Among few patterns luck is more frequent, and the upper end fails: for $l=3$ and $d=10$ the share is close to $\tfrac p2=\tfrac3{16}$, above $\tfrac1d$. With $l$ in place of $d$ at both ends the proof holds for every $l\le d$, and so does what follows, with $80l$ for $80d$ in {prf:ref}`mp-margin` and $51\,200\,l$ in {prf:ref}`mp-constant`.
 
 # %%
 def interval(case):
@@ -1004,7 +1007,7 @@ figure("turning", fig)
 # :name: fig-turning
 # :alt: Three scatter plots of 900 filters: the product with the first pattern across, the best product with a spurious pattern upward. At step 0 all form one cloud; those to the right of zero and below the diagonal are lucky. At step 2 the lucky filters with a positive outer weight have moved right and down, the lucky ones with a negative outer weight have moved left, nearly all of them across the diagonal. At step 6 the former lie in a narrow band far to the right, near zero height.
 #
-# Filters at three moments ($l=d=8$, $n=4$). Below the diagonal $o_1$ wins on positive inputs. Lucky filters with $a_i=1$ run along $o_1$ and lose nearly everything else; with $a_i=-1$ they are driven off. Grey filters that drift to the right are partly lucky ({prf:ref}`mp-partial`). The start is larger here, and the network narrower, than the theorem allows, so that single filters can be seen.
+# Filters at three moments ($l=d=8$, $n=4$), coloured by their luck at step 0. Right of zero and below the diagonal $o_1$ wins on positive inputs. Lucky filters with $a_i=1$ run along $o_1$ and lose nearly everything else; with $a_i=-1$ they are driven off. Grey filters that drift to the right are partly lucky ({prf:ref}`mp-partial`). The start is larger here, and the network narrower, than the theorem allows, so that single filters can be seen.
 # :::
 #
 # ### The inequalities, at every step
@@ -1082,7 +1085,7 @@ check(
 # :::
 #
 # :::{prf:proof}
-# (b) and (c) are {prf:ref}`mp-stays`, since $o_j\cdot w_i^{(0)}\le\|w_i^{(0)}\|=r$. For (a), each step adds $\tfrac{\eta_1}{m_1}\sum_{y=1}s(x)$ to $o_1\cdot w_i$. The sum has at least $m_1/3$ terms ({prf:ref}`mp-classes`), each at least $\tfrac13$ ({prf:ref}`mp-output`).
+# (b) and (c) are {prf:ref}`mp-stays`, since $o_j\cdot w_i^{(0)}\le\|w_i^{(0)}\|=r$. For (a), each step adds $\tfrac{\eta_1}{m_1}\sum_{y=1}s(x)$ to $o_1\cdot w_i$. The sum has at least $m_1/3$ terms ({prf:ref}`mp-classes`), each at least $\tfrac13$ ({prf:ref}`mp-output`). Nothing here counts filters, so the term $4e^{-d}$ could go.
 # :::
 #
 # :::{prf:corollary} The other sign (Corollary 5.4)
@@ -1092,7 +1095,7 @@ check(
 # :::
 #
 # :::{prf:proof}
-# Exchange $o_1$ and $o_2$, and the signs of all $y$ and $a_i$: no $yN(x)$ changes, and no step of a filter does.
+# Exchange the names $o_1$ and $o_2$, and the signs of all $y$ and $a_i$. No $yN(x)$ changes, and no step of a filter does; but $W_0^-\cap A_-$ is now called $W_0^+\cap A_+$, and {prf:ref}`mp-growth` speaks of it.
 # :::
 #
 # :::{prf:lemma} All filters (Lemma 5.5)
@@ -1109,7 +1112,7 @@ check(
 
 # %%
 def first_layers(d, copies=8, m=240, larger=1):
-    """The theorem's own settings, with l = n = d: all that is computed."""
+    """A run at the theorem's settings, with l = n = d, and all its variables."""
     task = PatternTask(l=d, d=d, n=d)
     hyper = maxpool.hyperparameters(task, steps=5)
     hyper = replace(hyper, rate=hyper.rate * larger)
@@ -1586,7 +1589,10 @@ check(
 
 # %%
 def limit(r):
-    """The filters after the last step, and the SVM on their features of S₂."""
+    """The filters after the last step, and the SVM on their features of S₂.
+
+    As in the proof, ‖â‖ ≤ ‖v*‖; and the smallest margin on S₂ is 1.
+    """
     filters = r.states[-1].filters
     outer = maxpool.max_margin_outer(r.task, filters, r.half)
     assert (outer.norm(dim=-1) <= separator(r).norm(dim=-1)).all()
@@ -1794,7 +1800,7 @@ glue("complexity-random", f"{float(random_filters[-1].mean()):.0f}")
 # :::
 #
 # :::{prf:proof}
-# Take a positive and a negative input that differ in patch $j$ only. Subtracting the two constraints gives $\hat w[j]\cdot(o_1-o_2)\ge2$. The paper continues with $|\hat w[j]\cdot(o_1-o_2)|\le2\|\hat w[j]\|$, so $\|\hat w[j]\|\ge1$ in each of the $n$ patches. But $\|o_1-o_2\|=\sqrt2$, so Cauchy–Schwarz gives $\|\hat w[j]\|^2\ge2$, and the vector of the statement attains it. The subtraction also removes a bias, which scikit-learn's SVM has.
+# Take a positive and a negative input that differ in patch $j$ only. Subtracting the two constraints gives $\hat w[j]\cdot(o_1-o_2)\ge2$. The paper continues with $|\hat w[j]\cdot(o_1-o_2)|\le2\|\hat w[j]\|$, so $\|\hat w[j]\|\ge1$ in each of the $n$ patches. But $\|o_1-o_2\|=\sqrt2$, so Cauchy–Schwarz gives $\|\hat w[j]\|^2\ge2$, and the vector of the statement attains it. A bias would not help, because the subtraction removes it; the check below allows one.
 # :::
 
 # %%
@@ -2252,7 +2258,7 @@ check(
     all_hold,
     dict.fromkeys(MORE, 0),
     counterfeit=MORE,
-    says="each inequality holds with more to spare, as the growth tη₁/3",
+    says="each holds with room to spare, for example the growth tη₁/3",
     scope="with all lemmas, d = 4 to 20, recorded",
 )
 
@@ -2356,7 +2362,7 @@ caption("lemmas-stamp", wide.stamp)
 # | Lemma 5.3 | the event $\lvert S^\pm\rvert/m_1\ge m_1/3$ | $\ge1/3$ |
 # | Lemma 5.3 | probability $1-4e^{-d}-4e^{-m/36}$ | $1-2e^{-m/36}$: it counts no filters, and half of the constant suffices |
 # | Lemma C.2 | $\lvert N\rvert\le\tfrac12$ | $\tfrac14$, from the same step size |
-# | Theorem 5.1 | $\eta_2<8k$ | the logistic loss has smoothness $\tfrac14$, not 1: $\eta_2<32k$ |
+# | Theorem 5.1 | $\eta_2<8k$ | the logistic loss has a second derivative of at most $\tfrac14$, not 1: $\eta_2<32k$ |
 # | Theorem 5.1 | $O(\sqrt{d/m})$ | with the paper's constants, vacuous for $m<51\,200\,d$ |
 # | Proposition 6.1 | $\lVert\hat w\rVert^2\ge n$ | $=2n$ |
 # :::
@@ -2404,6 +2410,31 @@ for y, P in tiny.support()[:6]:
 # :::{solution-end}
 # :::
 #
+# :::{exercise} Two patterns at once
+# :label: ex-mp-both
+#
+# Find a max-pooling network with $N(x)=1$ if $o_3$ and $o_4$ both occur in $x$, and $N(x)=0$ if not. How many filters does {prf:ref}`mp-basis` give for "all patterns of the set $T$ occur"?
+# :::
+#
+# :::{solution-start} ex-mp-both
+# :class: dropdown
+# :::
+#
+# Pooling computes an *or*, and an *and* is made of several: $1[o_3\in P]+1[o_4\in P]-1[o_3\in P\text{ or }o_4\in P]$, so the filters $o_3$, $o_4$ and $o_3+o_4$ with outer weights $1$, $1$ and $-1$. In general $1[T\subseteq P]=\sum_{\emptyset\ne A\subseteq T}(-1)^{|A|+1}\,1[P\cap A\ne\emptyset]$, by inclusion and exclusion. These are $2^{|T|}-1$ filters, and since the functions are a basis there is no other choice among them.
+
+# %%
+for T in ({2, 3}, {2, 3, 4}):  # o₃ has the index 2
+    all_occur = {P: 1 for P in subsets(range(6)) if T <= P}
+    net = interpolating_network(6, all_occur)  # 0 on the other sets
+    assert len(net.outer) == 2 ** len(T) - 1
+    for filter_, weight in zip(net.filters, net.outer, strict=True):
+        assert weight == (-1) ** (sum(filter_) + 1)
+        print(f"{weight:+d}", *(f"o{p + 1}" for p in filter_.nonzero()[0]))
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
 # :::{exercise} Two filters are enough
 # :label: ex-mp-two
 #
@@ -2439,7 +2470,7 @@ print(f"right on all {len(labels)} inputs")
 # :class: dropdown
 # :::
 #
-# Both products must be positive and larger than the $l-2$ others. The smaller of the two has the density $2(1-F)\,dF$, so the probability is $\int_{1/2}^12(1-v)\,v^{l-2}\,dv$. With $a_i=1$ it stays lucky for $o_1$ by {prf:ref}`mp-stays`, and the negative inputs push it off $o_2$.
+# Both products must be positive and larger than the $l-2$ others. The smaller of the two has the density $2(1-F)\,dF$, so the probability is $\int_{1/2}^12(1-v)\,v^{l-2}\,dv$. With $a_i=1$ it stays lucky for $o_1$ by {prf:ref}`mp-stays`, and the negative inputs push it off $o_2$. Under {prf:ref}`mp-steps`, if a third of $S_1$ is negative, the first step suffices: it takes at least $\eta_1/9$ from $o_2\cdot w_i$, which was at most $r$.
 
 # %%
 def twice(l):
@@ -2454,6 +2485,10 @@ lucky_both = maxpool.lucky(w, PatternTask(6, 6, 2), 1) & maxpool.lucky(
 share = float(lucky_both.double().mean())
 print(f"exact {float(twice(6)):.4f}, drawn {share:.4f}")
 assert abs(share - twice(6)) < 0.002
+for r in runs:
+    both = maxpool.lottery(r.task, r.start, r.signs).plus
+    both &= maxpool.lucky(r.start, r.task, -1)
+    assert r.states[1].filters[both][:, 1].max() < 0
 
 # %% [markdown]
 # :::{solution-end}
@@ -2462,24 +2497,31 @@ assert abs(share - twice(6)) < 0.002
 # :::{exercise} Large steps
 # :label: ex-mp-large
 #
-# Take $\eta_1$ a thousand times larger than {prf:ref}`mp-steps` allows. Which lemmas still hold, and which proof breaks first? Predict, then run.
+# Take $\eta_1$ a thousand times larger than {prf:ref}`mp-steps` allows. Which lemmas of that section still hold, and which proof breaks first? Predict, then run `first_layers(6, larger=1000)`.
 # :::
 #
 # :::{solution-start} ex-mp-large
 # :class: dropdown
 # :::
 #
-# {prf:ref}`mp-stays` and {prf:ref}`mp-norms` do not use the step size. {prf:ref}`mp-output` does: the output grows beyond $\tfrac12$, $s(x)$ falls towards 0, and with it the speed of {prf:ref}`mp-growth` (a); (b) and (c) hold, by the order alone. The samples are then *done*, and stop pulling.
+# {prf:ref}`mp-stays`, {prf:ref}`mp-norms` and {prf:ref}`mp-all-filters` do not use the step size. {prf:ref}`mp-output` does: $|N|\le k\eta_1(t+1)$ remains, but the output grows beyond $\tfrac12$. Then $s(x)$ falls towards 0, and with it the speed of {prf:ref}`mp-growth` (a) and {prf:ref}`mp-rate`; (b) and (c) hold, by the order alone. The samples are *done*, and stop pulling.
 
 # %%
 large = first_layers(6, larger=1000)
-lemmas = ("norms", "outputs", "half", "growth_plus", "others_plus")
-for name in (*lemmas, "winner_plus"):
-    slacks = [
-        float(lemma(name)(large, state).min()) for state in large.states[1:]
-    ]
-    print(f"{name:12}", "holds" if min(slacks) >= 0 else "fails")
-    assert (min(slacks) < 0) == (name in ("half", "growth_plus"))
+expected = {  # our names of the inequalities, and whether they hold
+    "norms": ("C.1", True),
+    "values": ("5.5", True),
+    "outputs": ("C.2, |N| ≤ kη₁(t+1)", True),
+    "half": ("C.2, |N| ≤ 1/2", False),
+    "growth_plus": ("5.3 (a)", False),
+    "others_plus": ("5.3 (b)", True),
+    "winner_plus": ("5.3 (c)", True),
+    "rate_low": ("the lower rate", False),
+}
+for name, (words, holds) in expected.items():
+    slacks = [float(lemma(name)(large, s).min()) for s in large.states[1:]]
+    assert (min(slacks) >= 0) == holds
+    print(f"{words:22}", "holds" if holds else "fails")
 
 # %% [markdown]
 # :::{solution-end}
@@ -2506,6 +2548,32 @@ assert (1 - float(p) / 2) ** few < 0.01 <= (1 - float(p) / 2) ** (few - 1)
 # %% [markdown]
 # A few hundred channels almost surely contain a lucky filter of each sign. The larger width makes their *share* reliable, to within a factor of four, and the margin computation needs this: it weighs the lucky filters of one sign against those of the other.
 #
+# :::{solution-end}
+# :::
+#
+# :::{exercise} Known places
+# :label: ex-mp-places
+#
+# Suppose that the pattern of the label is always in one of the first $q$ patches, and can be in each of them. How small can $\|\hat w\|^2$ be now? Does the max-pooling network gain as much?
+# :::
+#
+# :::{solution-start} ex-mp-places
+# :class: dropdown
+# :::
+#
+# $\|\hat w\|^2=2q$. The proof of {prf:ref}`mp-linear-exact` gives $\|\hat w[j]\|^2\ge2$ for $j\le q$, and $o_1-o_2$ in the first $q$ patches, with 0 in the others, attains it. So the linear separator pays for every place that is possible. The max-pooling network sees the same sets as before, and gains nothing.
+
+# %%
+which, labels = tiny.points()  # n = 3 patches
+for q in (1, 2, 3):
+    early = (which[:, :q] < 2).any(-1)
+    flat = tiny.patches(which[early]).flatten(1)
+    machine = learners.max_margin(flat, labels[early])
+    price = float(machine.normal.square().sum())
+    print(f"q = {q}: {price:.3f}")
+    assert abs(price - 2 * q) < 0.01
+
+# %% [markdown]
 # :::{solution-end}
 # :::
 #
