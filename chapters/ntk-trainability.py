@@ -418,7 +418,7 @@ caption("ntk-width-stamp", wide.stamp)
 # :::{prf:theorem} Gradient flow
 # :label: ntk-flow
 #
-# {status}`ntk-flow` Under {prf:ref}`ntk-lazy`, gradient flow at rate $\eta$ on half the squared error gives at time $t$, on the training images and, if $\Theta_{\mathrm{tr,tr}}$ is invertible, on others,
+# {status}`ntk-flow` Under {prf:ref}`ntk-lazy`, gradient flow at rate $\eta$ on half the squared error to labels $Y$ gives at time $t$, on the training images and, if $\Theta_{\mathrm{tr,tr}}$ is invertible, on others,
 #
 # $$f_t=(I-e^{-\eta\Theta t})\,Y,\qquad f_t=\Theta_{\mathrm{te,tr}}\,\Theta_{\mathrm{tr,tr}}^{-1}(I-e^{-\eta\Theta_{\mathrm{tr,tr}}t})\,Y .$$
 # :::
@@ -935,6 +935,7 @@ def on_the_line(cubic):
     return together(*(step.evidence() for step in steps), fixed)
 
 
+# %%
 check(
     "ntk-critical-line",
     on_the_line,
@@ -944,7 +945,7 @@ check(
 )
 
 # %% [markdown]
-# So each $\sigma_b>0$ has exactly one critical $\sigma_w^2$. To its left is the ordered phase and to its right the chaotic one: $\chi_1$ is continuous in $\sigma_w^2$, tends to 0 with it, and to infinity, for $q^*\le\sigma_w^2+\sigma_b^2$; and it takes the value 1 but once.
+# So each $\sigma_b>0$ has exactly one critical $\sigma_w^2$. To its left is the ordered phase, and to its right the chaotic one. For $\chi_1$ is continuous in $\sigma_w^2$ and takes the value 1 only there; it tends to 0 as $\sigma_w^2\to0$ and, since $q^*\le\sigma_w^2+\sigma_b^2$, to infinity as $\sigma_w^2\to\infty$.
 #
 # `phase` finds the fixed points by Newton's method, and names the phase.
 
@@ -1210,7 +1211,7 @@ for phase in ("ordered", "chaotic"):
 # %% [markdown]
 # ### A kernel with two eigenvalues
 #
-# Deep down all entries beside the diagonal are nearly equal, so that the kernel is nearly $aI+b\mathbf 1\mathbf 1^\top$, with $\mathbf 1$ the vector of ones, $a=p_{aa}-p_{ab}$ and $b=p_{ab}$.
+# Deep down all entries beside the diagonal are nearly equal, so that the kernel is nearly $aI+b\mathbf 1\mathbf 1^\top$, with $\mathbf 1$ the vector of ones, $a=p_{aa}-p_{ab}$ and $b=p_{ab}$. (As indices, $a$ and $b$ still name two inputs.)
 #
 # :::{prf:lemma} Two eigenvalues
 # :label: ntk-two-eigenvalues
@@ -1613,7 +1614,7 @@ check(
 #
 # *Pooling.* The pooled diagonal is the mean over $d$ pairs of equal positions and $d(d-1)$ others, so $a$ is $\frac1d$ of $p_{aa}-p_{ab}$, up to the data's constants. All else is first-order perturbation of {prf:ref}`ntk-two-eigenvalues`.
 #
-# *Ordered.* By {prf:ref}`ntk-limits`, $\Theta=p^*\mathbf 1\mathbf 1^\top-l\chi_1^lg\,Z$ up to $O(\chi_1^l)$. The top eigenvalue moves by $-\mathbf 1^\top Z\mathbf 1/m$ times the factor, the trace by $-\operatorname{tr}Z$, and the others are eigenvalues of $-Z$ on $\mathbf 1^\perp$. $P(\Theta)Y$ is {prf:ref}`ntk-kriging` below, with $\epsilon=l\chi_1^lg$ and a $Z$ that is off by $O(\frac1l)$: the limit is continuous in $Z$. (Its conditions hold. Since $\mu>0$ and $\mathbf 1^\top Z\mathbf 1>0$, $Z$ has $m-1$ negative eigenvalues and a positive one. And $v=Z^{-1}\mathbf 1$ cannot have the sum 0, for then $v^\top Zv=0$.)
+# *Ordered.* By {prf:ref}`ntk-limits`, $\Theta=p^*\mathbf 1\mathbf 1^\top-l\chi_1^lg\,Z$ up to $O(\chi_1^l)$. The top eigenvalue moves by $-\mathbf 1^\top Z\mathbf 1/m$ times the factor, the trace by $-\operatorname{tr}Z$, and the others are eigenvalues of $-Z$ on $\mathbf 1^\perp$. $P(\Theta)Y$ is {prf:ref}`ntk-kriging` below, with $\epsilon=l\chi_1^lg$ and a $Z$ that is off by $O(\frac1l)$: the limit is continuous in $Z$. (Its conditions hold. Since $\mu>0$ and $\mathbf 1^\top Z\mathbf 1>0$, $Z$ has $m-1$ negative eigenvalues and a positive one. And $v=Z^{-1}\mathbf 1$ cannot have the sum 0: then $v^\top Zv$, which is this sum, would have to be negative.)
 #
 # *Critical.* The limits $s_{ab}$ exist: a layer multiplies the difference of two values of $\frac1{1-c}$ by $1+O(l^{-2})$. A pair that is ahead by $s_{ab}$ layers has $\chi=1-\frac2{l+s_{ab}}=1-\frac2l+\frac{2s_{ab}}{l^2}$, up to common terms and smaller ones. In the proof of {prf:ref}`ntk-logs` this adds $\frac{2s_{ab}}{3l}$ to the right side of the recursion for $w$, and so $\frac{s_{ab}}3$ to $w$: up to common terms $p_{ab}=\frac{q^*}3(l+s_{ab})$. So $\Theta=a I+b\mathbf 1\mathbf 1^\top+\frac{q^*}3S$ with $a=\frac{2q^*l}{3d}$ and $b=\frac{q^*l}3$, up to multiples of $I$ and $\mathbf 1\mathbf 1^\top$ of order $\log l$. To first order in $S$ and with $\Theta_0=aI+b\mathbf 1\mathbf 1^\top$, $\Theta^{-1}Y=\frac1aY-\frac{q^*}{3a}\Theta_0^{-1}SY$, whence $\mathbf 1^\top\Theta^{-1}Y=-\frac{q^*}{3a(a+mb)}\mathbf 1^\top SY$. Multiply by the test row $b\mathbf 1^\top+\frac{q^*}3s_*^\top$.
 #
@@ -1623,10 +1624,10 @@ check(
 # We measure every cell, at 50 digits, on three training images and a test image with four positions. At criticality and in the ordered phase the next terms are smaller by no more than a factor of $l$, up to logarithms. So we do not compare leading terms, but what isolates their constants.
 #
 # - Ordered: over $\chi_1^l$ the eigenvalues are affine in $l$, and we take their gain from one layer to the next. $\kappa l\chi_1^l$ and $P(\Theta)Y$ miss their limits by a multiple of $\frac1l$, and two depths cancel it.
-# - Critical: let $f$ be one of $\lambda_{\max}$, $\lambda_{\mathrm{bulk}}$, $l\kappa$ and $l^2P(\Theta)Y$. It is a multiple of $l$, plus a multiple of $\log l$, plus a constant. The last two drop out of $f(4l)-2f(2l)+f(l)$, and $l$ times the constant remains.
+# - Critical: let $f$ be one of $\lambda_{\max}$, $\lambda_{\mathrm{bulk}}$, $l\kappa$ and $l^2P(\Theta)Y$. It is a multiple of $l$, plus a multiple of $\log l$, plus a constant. The last two drop out of $f(4l)-2f(2l)+f(l)$, which leaves $l$ times the factor of $l$: the constant of the table.
 # - Chaotic: the corrections are exponentially small, and one depth is enough. $P(\Theta)Y$, which has the factor $l$, is measured by its gain in a layer.
 #
-# The next cell names for each comparison the depths and the relative tolerance. Each cell of the table has to refuse all its neighbours, too, one by one: the gain $q^*$ in place of $g$, kriging without its constraint, the decay of ReLU, or an exponent shifted by a layer; and, in the column of one convolutional network, the formula of the other.
+# The code names for each comparison the depths and the relative tolerance. Each cell of the table has to refuse all its neighbours, too, one by one: the gain $q^*$ in place of $g$, kriging without its constraint, the decay of ReLU, or an exponent shifted by a layer; and, in the column of one convolutional network, the formula of the other.
 
 # %%
 COMPARED = {  # what is compared, at which depths, and the relative tolerance
@@ -1992,7 +1993,7 @@ studies = {
 }
 
 # %% [markdown]
-# Do the curves have the powers of $l$ that the theory gives them? A curve that the theory has at $l\,t(l)$ is really $(l+B)\,t(l)$, or with a multiple of $\log l$ besides, and at depth 200 the $B$ still shows. So we divide by $t(l)$, take two or three large depths, and solve for the coefficient of $l$, with the constant and the logarithm as further unknowns. It must be 1, and the same with a power of $l$ that is a little smaller or larger must not be. (Where the theory has a constant or $\frac1l$, the curve is multiplied by the powers of $l$ that are missing; of $\kappa$ in the chaotic phase we take what it is above 1; the data's constants are read off at depth 400.)
+# Do the curves have the powers of $l$ that the theory gives them? A curve that the theory has at $l\,t(l)$ is really $(l+B)\,t(l)$, or with a multiple of $\log l$ besides, and at depth 200 the $B$ still shows. So we divide by $t(l)$, take two or three large depths, and solve for the coefficient of $l$, with the constant and the logarithm as further unknowns. It must be 1, and with $l^{0.9}$ or $l^{1.1}$ in place of $l$ it must not be 1. (Where the theory has a constant or $\frac1l$, the curve is multiplied by the powers of $l$ that are missing; of $\kappa$ in the chaotic phase we take what it is above 1; the data's constants are read off at depth 400.)
 
 # %%
 FAR = {
@@ -2619,7 +2620,7 @@ for row, *case, option in (
 # As for {prf:ref}`ntk-recursions`. The weights at different places of the window are independent, so a pair of positions $\alpha,\alpha'$ receives only pairs at the same place of both windows. The read-out takes the place of the last window. The first kind has independent weights for different positions, the second one weight for all; $\mathcal A$ changes neither of the two means.
 # :::
 #
-# Here are two layers of it, as they are written. We compare with real convolutional networks with random weights: their mean, extrapolated in the number of channels, as above. All but one of the five by five pixels of our images are 0. So the positions differ much, and an average too few shows.
+# Here are two layers, just as the theorem has them. We compare with real convolutional networks with random weights: their mean, extrapolated in the number of channels, as above. All but one of the five by five pixels of our images are 0. So the positions differ much, and an average too few shows.
 
 # %%
 READOUTS = {"CNN-F": "flatten", "CNN-P": "gap"}
@@ -2664,6 +2665,7 @@ def by_the_recursion(name, averaged="KΘ"):
     return {"K": read_out(K), "Θ": read_out(K + rest)}
 
 
+# %%
 def random_cnns(name, channels, count=12_000):
     """Both kernels of random networks, on the three images."""
     kind = net_of_four | RANDOM | {"activation": "erf", "dtype": torch.float32}
@@ -2703,7 +2705,7 @@ for name, readout in READOUTS.items():  # the library's, for what follows
 # :::{prf:lemma} Averaging keeps one mode
 # :label: ntk-circulant
 #
-# {status}`ntk-circulant` On a circle of $d$ positions and with a window of three, $\mathcal A$ multiplies the Fourier mode $e^{2\pi ij\alpha/d}$ along the diagonal by $\rho_j=\frac13\bigl(1+2\cos\frac{2\pi j}d\bigr)$. So $|\rho_j|<1$ but for $j=0$.
+# {status}`ntk-circulant` On a circle of $d$ positions and with a window of three, $\mathcal A$ multiplies the Fourier mode $e^{2\pi ij\alpha/d}$ along the diagonal by $\rho_j=\frac13\bigl(1+2\cos\frac{2\pi j}d\bigr)$. So $|\rho_j|<1$ for all $j$ but 0.
 # :::
 
 # %%
@@ -3194,13 +3196,13 @@ assert [list(map(round, some)) for some in ends_seen] == [[5, 75], [19, 36], [44
 # :name: fig-ntk-images
 # :alt: Last depth against the variance of the weights, from 0.5 to 2.9. To the left four rising blue lines lie on each other, from depth 5 to 75; a dashed grey line far below them ends at 44. To the right four falling red lines lie apart: at 2.9 from depth 19 for 256 squares to 36 for 10 000.
 #
-# The last depth at which networks of infinite width learn their training squares (blue), and at which they recognise new ones (red), with 256, 1024, 4096 and 10 000 training squares (darker), $\sigma_b^2=0.18$, at time 4096 of the notebook's clock; none of at most 96 where a line ends. Dashed: the line for 256 squares, lowered by one $\xi_1$ for each factor $e$ up to 10 000. {glue:md}`ntk-images-stamp`
+# The last depth at which networks of infinite width learn their training squares (blue), and at which they recognise new ones (red), with 256, 1024, 4096 and 10 000 training squares (darker), $\sigma_b^2=0.18$, at time 4096 of the notebook's clock. A line ends where this depth is beyond 96. Dashed: the line for 256 squares, lowered by one $\xi_1$ for each factor $e$ up to 10 000. {glue:md}`ntk-images-stamp`
 # :::
 #
 # :::{prf:observation} The number of images
 # :label: ntk-map-images
 #
-# {status}`ntk-map-images` From 256 to 10 000 squares of photographs the depth to which 90 % of the training squares are learned by time 4096 moves by less than one $\xi_1$, at each of four variances, while $\kappa$, from 256 to 1024, grows faster than $m$. In the chaotic phase each factor $e$ in the number of digits moves by about one $\xi_*$ the depth at which $P(\Theta)Y$, for labels of mean zero, falls below a tenth of the labels' size.
+# {status}`ntk-map-images` From 256 to 10 000 squares of photographs the depth to which 90 % of the training squares are learned by time 4096 moves by less than one $\xi_1$, at each of four variances, while $\kappa$, from 256 to 1024, grows faster than $m$. In the chaotic phase the depth at which $P(\Theta)Y$, for labels of mean zero, falls below a tenth of the labels' size grows by about one $\xi_*$ for each factor $e$ in the number of digits.
 # :::
 #
 # The last images do cost depth: to learn 98 % of the squares, the networks must end up to {glue:text}`ntk-images-98` $\xi_1$ earlier.
@@ -3267,6 +3269,7 @@ def spread_of(m):
     return values[1:], vectors[:, 1:]  # the first is that of 1
 
 
+# %%
 (few_values, _), (values, vectors) = map(spread_of, (256, 1024))
 
 
@@ -3671,7 +3674,7 @@ assert ends == [(70, 80), (69, 82), (71, 92)] and pooled_line[2] > 92
 # Accuracy on new images after steps of half the largest stable size: networks with 64 channels (solid; the band is one standard error over eight seeds), and the mean predictors of their kernels (dashed). Above, twenty digits; below, 32 squares of photographs, of 16 by 16 pixels: 2 by 2 of a square's pixels are averaged to one. All eight seeds are tested on the same new images. Digits: {glue:md}`ntk-trained-digits-stamp` Squares: {glue:md}`ntk-trained-squares-stamp`
 # :::
 #
-# On digits the pooled networks are late, as one expects where $\kappa$ is {glue:text}`ntk-pool-kappa` times as large. With 64 channels they are {glue:text}`ntk-late-256` points behind CNN-F after 256 steps, and {glue:text}`ntk-late-4096` after 4096; their kernel, {glue:text}`ntk-late-kernel-256` and {glue:text}`ntk-late-kernel-4096`. For the squares of {numref}`fig-ntk-photographs`, of 32 by 32 pixels, pooling multiplies $\kappa$ by {glue:text}`ntk-photo-kappa`. It does not matter: on the smaller ones CNN-P is already {glue:text}`ntk-lead-64` points ahead after 64 steps. So what tells a temple from a flower is among the few directions that are learned by then.
+# On digits the pooled networks are late, as one expects where $\kappa$ is {glue:text}`ntk-pool-kappa` times as large. With 64 channels they are {glue:text}`ntk-late-256` points behind CNN-F after 256 steps, and {glue:text}`ntk-late-4096` after 4096; their kernel, {glue:text}`ntk-late-kernel-256` and {glue:text}`ntk-late-kernel-4096`. For the squares of {numref}`fig-ntk-photographs`, of 32 by 32 pixels, pooling multiplies $\kappa$ by {glue:text}`ntk-photo-kappa`. It does not matter: on the squares of 16 by 16 pixels the trained CNN-P is already {glue:text}`ntk-lead-64` points ahead after 64 steps. So what tells a temple from a flower is among the few directions that are learned by then.
 #
 # After the last step, networks with 4 channels are {glue:text}`ntk-behind-4` points behind their kernels, those with 64 channels {glue:text}`ntk-behind-64`.
 #
@@ -3892,9 +3895,40 @@ print("σ_w²:", *(f"{w:.1f}" for w in candidates[trains & generalizes]))
 # %%
 at = ntk.phase(0.9, 0.1, lambda z: z)
 path = ntk.trajectory(60, sigma_w2=0.9, sigma_b2=0.1, activation=lambda z: z)
-exact = 0.9**60 * (61 * at.q * 0.5 + at.p - at.q)
+exact = 0.9**60 * (61 * at.q * 0.5 + at.p - at.q)  # the path has c⁰ = ½
 print(f"{at.p - float(path.p_ab[60]):.12f} and {exact:.12f}")
 assert np.isclose(at.p - float(path.p_ab[60]), exact, rtol=1e-8)
+
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# :::{exercise} Kriging two labels
+# :label: ntk-ex-kriging
+#
+# Two training images have the labels $1$ and $-1$. Where does $P(\Theta)Y$ tend for a third image in the ordered phase, by {prf:ref}`ntk-kriging`? What if the third image equals the first, and what if it is equally far from both? Show that $P(\Theta)Y$ is a ratio of entries of $\Theta$ at every depth, and compare along `field` above, for its inputs 0 and 1 and the new one 2.
+# :::
+#
+# :::{solution-start} ntk-ex-kriging
+# :class: dropdown
+# :::
+#
+# $Z$ has 0 on its diagonal and $\zeta_{12}$ beside it. So $Z^{-1}z=\frac1{\zeta_{12}}(z_2,z_1)^\top$, and $Z^{-1}\mathbf 1$ is a multiple of $\mathbf 1$, on which $Y=(1,-1)^\top$ vanishes. So the limit is $w^\top Y=\frac{z_2-z_1}{\zeta_{12}}$. For $z_1=0$ and $z_2=\zeta_{12}$ it is the label 1, and for $z_1=z_2$ it is 0.
+#
+# At any depth $\Theta Y=(p_{aa}-p_{12})Y$, so $P(\Theta)Y=\frac{p_{*1}-p_{*2}}{p_{aa}-p_{12}}$. The library keeps $p_{aa}-p_{ab}$ as `p_gap`, with all its digits.
+
+# %%
+def of_two(gap):
+    return float((gap[1, 2] - gap[0, 2]) / gap[0, 1])
+
+
+two_limit = of_two(field.gap[400])  # the gaps of K give Z, up to a factor
+for depth in (100, 400, 1600):
+    print(f"{depth:4}: {of_two(field.p_gap[depth]):.4f}")
+print(f"limit {two_limit:.4f}")
+doubled_depth = 2 * of_two(field.p_gap[1600]) - of_two(field.p_gap[800])
+assert np.isclose(doubled_depth, two_limit, rtol=1e-3)  # errors like 1/l
 
 # %% [markdown]
 # :::{solution-end}
@@ -3910,7 +3944,9 @@ assert np.isclose(at.p - float(path.p_ab[60]), exact, rtol=1e-8)
 # :class: dropdown
 # :::
 #
-# Pooling replaces $a$ by $\frac ad$ and keeps $b$, in all three cases. So $\kappa=1+\frac{mdb}a$, which is that of $md$ images.
+# If all pairs of different positions, in one image or in two, have the same entry $p_{ab}$, then the pooled diagonal is $\frac1dp_{aa}+\bigl(1-\frac1d\bigr)p_{ab}$, and all other pooled entries are $p_{ab}$. So pooling replaces $a$ by $\frac ad$ and keeps $b$, and $\kappa=1+\frac{mdb}a$, which is that of $md$ images.
+#
+# In the ordered phase the entries are the same because all $\zeta$ are, up to $O(\chi_1^l)$. In the other two phases they may differ, but by little beside $a$, whatever the images. So it is in all three cases, to leading order.
 
 # %%
 d = sp.Symbol("d", positive=True)
@@ -3990,7 +4026,11 @@ print(f"σ_b² = 0.2: {at.name}, q* = {at.q:.2f}, χ₁ = {at.chi_1:.3f}")
 assert at.name == "chaotic"
 
 # %% [markdown]
-# tanh behaves like erf. GELU does not saturate: $T$ grows like $\frac q4$ for small $q$ and like $\frac q2$ for large ones, and the map of the variance is not concave. As $q$ grows, its $\sigma_w^2$ rises to a maximum, and falls back, to a little below 2. So above 2 there are two fixed points: a stable one with $\chi_1<1$, and a larger one, from which all larger variances run away. At the maximum both vanish: from small variances, the network explodes before there is chaos. The reason: $\frac{dT}{dq}=\mathbb E\varphi'^2+\mathbb E\varphi\varphi''$. Saturation makes the last term negative; here, up to the maximum, it is positive, so $\chi_1$ is less than the slope of $\mathcal Q$, which is at most 1 at a stable fixed point. For large $q$ it is negative for GELU, too. So there is chaos without saturation, if only a little. At $\sigma_b^2=0.05$ it hides just below 2, at fixed points $q>100$ that no small variance reaches. A larger bias holds $q^*$ there: at $(1.98,0.2)$ the network is chaotic.
+# tanh behaves like erf. GELU does not saturate: $T$ grows like $\frac q4$ for small $q$ and like $\frac q2$ for large ones, and the map of the variance is not concave. As $q$ grows, its $\sigma_w^2$ rises to a maximum, and falls back, to a little below 2. So above 2 there are two fixed points: a stable one with $\chi_1<1$, and a larger one, from which all larger variances run away. At the maximum both vanish: from small variances, the network explodes before there is chaos.
+#
+# The reason: $\frac{dT}{dq}=\mathbb E\varphi'^2+\mathbb E\varphi\varphi''$. Saturation makes the last term negative; here, up to the maximum, it is positive, so $\chi_1$ is less than the slope of $\mathcal Q$, which is at most 1 at a stable fixed point.
+#
+# For large $q$ the term is negative for GELU, too. So there is chaos without saturation, if only a little. At $\sigma_b^2=0.05$ it hides just below 2, at fixed points $q>100$ that no small variance reaches. A larger bias holds $q^*$ there: at $(1.98,0.2)$ the network is chaotic.
 #
 # :::{solution-end}
 # :::
