@@ -280,7 +280,7 @@ check(
 # :::{prf:corollary} One of two
 # :label: lt-one-of-two
 #
-# {status}`lt-one-of-two` If $\kappa\cdot x\ne0$, then $N$ has the sign of $\kappa\cdot x$ at $x$, or the sign of $\kappa\cdot(-x)$ at $-x$, or both. It has it at $x$ wherever $|E(x)|<|O(x)|$. If $x$ and $-x$ are equally likely, and $\kappa\cdot x\neq0$ almost surely, the network differs from the line with probability at most 1/2.
+# {status}`lt-one-of-two` If $\kappa\cdot x\ne0$, then $N$ has the sign of $\kappa\cdot x$ at $x$, or the sign of $\kappa\cdot(-x)$ at $-x$, or both. Wherever $|E(x)|<|O(x)|$ it has the sign of $\kappa\cdot x$. If $x$ and $-x$ are equally likely, and $\kappa\cdot x\neq0$ almost surely, the network differs from the line with probability at most 1/2.
 # :::
 #
 # :::{prf:proof}
@@ -801,6 +801,7 @@ def meets(before, k=4, far=100.0):
     return LeakyNet(weights, 0.3)
 
 
+# %%
 def one_epoch(k, rate, before):
     """Its bound's two terms and the loss at its end."""
     net = meets(before, k, far=3 * rate + 100.0)  # so that all stay active
@@ -888,8 +889,7 @@ check(
 # :::{prf:proof}
 # (i) and (ii) hold with $\bar s$ for $s$, the mean of $s_iz_i$ for $s_tz_t$, and $\|\operatorname{mean}_i s_iy_i\nabla N(x_i)\|\le\bar s\sqrt{2k}\,vR$. The mean of the $h(s_i)$ is at most $h(\bar s)$ by concavity. Each $s_i\le n\bar s$, so $\ell_i\le s_i/(1-s_i)\le s_i/(1-n\bar s)$.
 # :::
-
-# %% [markdown]
+#
 # For a single sample full batches are single samples, so the runs that strained $\ln T$ count here, too. The bound on the loss is strained by a network that is far wrong on one of the twenty points from above and right on the others: then $n\bar s$ is nearly 1.
 
 # %%
@@ -1042,7 +1042,7 @@ assert integral(potentials(small, *sample, 2000, Descent(DT))).max() <= 1
 glue("used-flow", f"{float(integral(lone[0]).max()):.2f}")
 
 # %% [markdown]
-# For the single point and a leak of 0.99 the integral comes up to {glue:text}`used-flow` of its bound: here the price is what it says.
+# For the single point and a leak of 0.99 the integral comes up to {glue:text}`used-flow` of its bound: a price far below $c$ would not do.
 #
 # ### Why there must be a leak
 #
@@ -1301,7 +1301,7 @@ check(
 # :::{prf:definition} Agreement
 # :label: lt-agreement
 #
-# The network is in the *neural agreement regime* (NAR) on a sample if, at each $x_i$, all $w_j$ are active ($w_j\cdot x_i>0$) or none is, and all $u_j$ are active or none is. For gradient flow we also ask that none of these products is 0: there a slope could be anything from $\alpha$ to 1. Then write $a^w_i,a^u_i\in\{\alpha,1\}$ for the slopes. It is in the *perfect* one (PAR) if moreover $y_iw_j\cdot x_i>0$ and $y_iu_j\cdot x_i<0$ for all $i,j$. (These are our definitions; we do not know how the paper states its condition.)
+# The network is in the *neural agreement regime* (NAR) on a sample if, at each $x_i$, all $w_j$ are active ($w_j\cdot x_i>0$) or none is, and all $u_j$ are active or none is. Then write $a^w_i,a^u_i\in\{\alpha,1\}$ for the slopes. It is in the *perfect* one (PAR) if moreover $y_iw_j\cdot x_i>0$ and $y_iu_j\cdot x_i<0$ for all $i,j$. For gradient flow, where a slope at 0 could be anything from $\alpha$ to 1, we also ask that no $w_j\cdot x_i$ or $u_j\cdot x_i$ is 0. (These are our definitions; we do not know how the paper states its condition.)
 # :::
 #
 # :::{prf:theorem} Lock-step (companion version)
@@ -1345,7 +1345,7 @@ check(
 )
 
 # %% [markdown]
-# For a measurement we need a sample on which agreement is certain. The last section gives one; we borrow its data here. Agreement is reached after a few steps, and then no difference moves.
+# For a measurement we need a sample on which agreement is certain. A later section gives one; we borrow its data here. Agreement is reached after a few steps, and then no difference moves.
 
 # %%
 orth_x, orth_y = orthogonally_separable(8, 4, seeded(13))
@@ -1429,7 +1429,7 @@ figure("teachers-neurons", fig)
 # :::
 #
 # :::{prf:proof}
-# The first statement is the definition. Each $w_j$, and so $\bar w$, receives $\frac\eta n\sum_is_iy_iva^w_ix_i=\frac{\eta}{k}\cdot\frac1n\sum_is_iy_i\,(vka^w_ix_i)$; and so for $u$. The vector $(w^*,-w^*)$ separates: $y_i\varphi_i\cdot(w^*,-w^*)=(a^w_i+a^u_i)\,y_iw^*\cdot x_i\ge2\alpha$.
+# At $x_i$ we have $\sigma(w_j\cdot x_i)=a^w_iw_j\cdot x_i$, and the same for $u_j$; the sum over $j$ is the first statement. Each $w_j$, and so $\bar w$, receives $\frac\eta n\sum_is_iy_iva^w_ix_i=\frac{\eta}{k}\cdot\frac1n\sum_is_iy_i\,(vka^w_ix_i)$; and so for $u$. The vector $(w^*,-w^*)$ separates: $y_i\varphi_i\cdot(w^*,-w^*)=(a^w_i+a^u_i)\,y_iw^*\cdot x_i\ge2\alpha$.
 # :::
 
 # %%
@@ -1515,7 +1515,7 @@ slopes_ = nar_slopes(few_nets, few[0]), par_slopes(few[1], 0.1)
 ends_at = [torch.cat(nar_svm(*few, *pair), -1) for pair in slopes_]
 tell = int((angle(*ends_at) > 1).sum())
 print(f"{len(few[0])} runs, of {int(still.sum())} in which no neuron crosses;")
-print(f"for {tell} of them the slopes of perfect agreement matter")
+print(f"for {tell} of them perfect agreement would have another limit")
 
 # %% [markdown]
 # Must the slopes settle? Agreement alone is not enough. A network with $k=1$ is always in the NAR. Take two points of length 1, of different labels, at an angle of 60°, and $\alpha=0.2$. There are sixteen patterns of slopes. Each has its SVM, and each of these has a neuron that lies strictly on the other side of a point than its slope says. So no pattern lasts: by the theorem, one that did would lead to its own end. The neurons go to and fro between the two sides of a point, and the theorem is silent about their limit. (Gradient flow stays on the border between them.)
@@ -1542,7 +1542,7 @@ print(f"{crossings} crossings in the last 1000 steps")
 # :::{prf:theorem} The coupled SVM (companion version)
 # :label: lt-coupled
 #
-# {status}`lt-coupled` In the PAR, $\varphi_i=(x_i,-\alpha x_i)$ for positive samples and $(\alpha x_i,-x_i)$ for negative ones. So $\varphi_i\cdot\varphi_j$ is $(1+\alpha^2)\,x_i\cdot x_j$ within a class and $2\alpha\,x_i\cdot x_j$ across. With $p=\sum_{y_i=1}\lambda_ix_i$ and $q=\sum_{y_i=-1}\lambda_ix_i$,
+# {status}`lt-coupled` In the PAR, $\varphi_i=(x_i,-\alpha x_i)$ for positive samples and $(\alpha x_i,-x_i)$ for negative ones. So $\varphi_i\cdot\varphi_j$ is $(1+\alpha^2)\,x_i\cdot x_j$ within a class and $2\alpha\,x_i\cdot x_j$ across. We call the hard-margin SVM $(w,u)$ of these features the *coupled SVM*. With $p=\sum_{y_i=1}\lambda_ix_i$ and $q=\sum_{y_i=-1}\lambda_ix_i$,
 #
 # $$w=p-\alpha q,\qquad u=q-\alpha p,\qquad w-u=(1+\alpha)(p-q) .$$
 # :::
@@ -1896,7 +1896,7 @@ assert all((c["par"] == 1).all() for f, c in drawn_.items() if f != "separable")
 # :name: fig-teachers-leaks
 # :alt: The mean angle between network and ordinary support vector machine against the leak, for four kinds of samples. All fall towards 0 as the leak grows. Two points start highest, then orthogonally separable samples, then separable ones; samples with their mirror images lie near 0 throughout. Dotted lines for the coupled machine lie on or close to the curves, except for separable samples, where the curve is lower for leaks up to 0.65.
 #
-# Mean angle between networks and the ordinary SVM on four kinds of samples: the two points, ten orthogonally separable points in $d=6$ (the subject of the next section), ten points of a teacher in the plane, and these with their mirror images. Dotted: the coupled SVM. On the points of a teacher agreement is not always perfect: there $\kappa$ ends on average {glue:text}`leaks-imperfect` from the coupled SVM, and {glue:text}`leaks-perfect` where it is. {glue:md}`leaks-stamp`
+# Mean angle between networks and the ordinary SVM on four kinds of samples: the two points, ten orthogonally separable points in $d=6$ (the subject of the next section), ten points of a teacher in the plane, and these with their mirror images. Dotted: the coupled SVM. On the points of a teacher agreement is not always perfect. Where it is, $\kappa$ ends on average {glue:text}`leaks-perfect` from the coupled SVM; elsewhere, {glue:text}`leaks-imperfect`. {glue:md}`leaks-stamp`
 # :::
 #
 # ## Data on which all of it is guaranteed
@@ -2030,10 +2030,10 @@ check(
 )
 
 # %%
-{
-    r: entered["orthogonally separable"].mean(1)[:, i].tolist()
-    for i, r in enumerate(RADII)
-}
+print(f"share of the runs in the PAR after {CHECKPOINTS} steps")
+in_par = entered["orthogonally separable"].mean(1)  # step, size of the start
+for size, column in zip(RADII, in_par.T.tolist(), strict=True):
+    print(f"R₀ = {size}:", *(f"{share:.2f}" for share in column))
 
 # %% [markdown]
 # :::{prf:theorem} The limit, from any start
@@ -2480,7 +2480,7 @@ figure("teachers-digits", fig)
 # Digits 3 against 8: {glue:text}`digit-train` training and {glue:text}`digit-test` test images, five starts of each size. Above: accuracy of the networks and of their lines. Below: how far the networks are from linear *functions*. Lines are means, bands run from the lowest to the highest.
 # :::
 #
-# All 45 pairs of digits, in recorded runs, say the same of the line and of the even part. Their clusters differ: on average over the draws the radius of the wider one is more than half of its mean for {glue:text}`pairs-wide-small` pairs after a start of size 0.001, and for {glue:text}`pairs-wide-large` after one of size 20.
+# All 45 pairs of digits, in recorded runs, say the same of the line and of the even part. But not all of them have wide clusters: on average over the draws, the radius of the wider one is more than half the length of its mean for {glue:text}`pairs-wide-small` pairs after a start of size 0.001, and for {glue:text}`pairs-wide-large` after one of size 20.
 
 # %%
 def recorded(name):
@@ -2624,7 +2624,7 @@ assert signs == [False, True]
 # :class: dropdown
 # :::
 #
-# The bound tends to the perceptron's own, $R^2\|w^*\|^2$.
+# Since $kv^2=\frac12$, it says $\frac{\|w^*\|^2}{\alpha^2}\bigl(\frac2\eta+R^2\bigr)$, which tends to the perceptron's bound. The runs of `hinge` have $\alpha=0.3$ and $R_0=1$, so their bounds are larger.
 
 # %%
 bounds = sum(terms(hinge.setting, 1.0))
@@ -2647,7 +2647,7 @@ for rate, updates, most in zip((0.1, 1, 10), counted, bounds, strict=True):
 # :class: dropdown
 # :::
 #
-# The cosine of a random direction with a fixed one has the standard deviation $1/\sqrt d$, so $\rho\sqrt d$ is what counts.
+# Half of two equal terms is one: $P(|t|\le\rho)$ for the cosine $t$ of a random direction with a fixed one. Its standard deviation is $1/\sqrt d$, so $\rho\sqrt d$ is what counts.
 
 # %%
 from scipy.optimize import brentq
@@ -2698,7 +2698,7 @@ for leak in (0.0, 0.3, 0.9):
 # :class: dropdown
 # :::
 #
-# {prf:ref}`lt-symmetric`: the mirrored sample is still orthogonally separable, so the network enters the PAR, and the coupled SVM of a symmetric sample is the ordinary one.
+# {prf:ref}`lt-symmetric`: the mirrored sample is still orthogonally separable, so the network enters the PAR, and the coupled SVM of a symmetric sample is the ordinary one. A mirror image adds no constraint to the ordinary SVM, so that one is the same for both samples.
 
 # %%
 both_x, both_y = torch.cat([two_x, -two_x]), torch.cat([two_y, -two_y])
@@ -2718,7 +2718,7 @@ assert angle(net.kappa, two_svm) < 0.2
 # :::{exercise} Break one product
 # :label: ex-lt-break
 #
-# Turn one sample of `orth_x` just enough for one product $y_iy_jx_i\cdot x_j$ to be negative, and repeat the measurement of {prf:ref}`lt-monotone`: `monotone((x, y))` raises `Refuted` when a preactivation moves the wrong way. Is the PAR still reached? What do you conclude about the assumption?
+# Turn one sample of `orth_x`, by adding a multiple of another, just enough for one product $y_iy_jx_i\cdot x_j$ to be negative, and repeat the measurement of {prf:ref}`lt-monotone`: `monotone((x, y))` raises `Refuted` when a preactivation moves the wrong way. Is the PAR still reached? What do you conclude about the assumption?
 # :::
 #
 # :::{solution-start} ex-lt-break
@@ -2758,7 +2758,7 @@ print(
 #
 # $$A_T\le\frac{\|w^*\|^2}\alpha\Bigl(\frac{\ln T}{\alpha kv^2\eta}+R^2\Bigr)+\frac{2\|w^*\|R_0}{\alpha v\eta} .$$
 #
-# Keep the mean slope $f_t=\frac1{2k}\sum_j(a_j+b_j)$ in (i) and (ii); slopes are at most 1. Then show that the term with $\ln T$ needs its $1/\alpha^2$: run full-batch descent on the points $(1,\delta)$ and $(1,-\delta)$ with the labels 1 and $-1$, from $w_j=u_j=(-R_0,0)$ with a large $R_0$. What is the network, and how does its margin grow?
+# Keep the mean slope $f_t=\frac1{2k}\sum_j(a_j+b_j)$ in (i) and (ii); slopes are at most 1. Then show that the term with $\ln T$ needs its $1/\alpha^2$: run full-batch descent on the points $(1,\delta)$ and $(1,-\delta)$ with the labels 1 and $-1$, from $w_j=u_j=(-R_0,0)$ with a large $R_0$. What is the network, and how does its margin grow? How large must $R_0$ be, and for which $\delta$ does its term not matter?
 # :::
 #
 # :::{solution-start} ex-lt-sharpen
@@ -2767,24 +2767,24 @@ print(
 #
 # Let $B_T=\sum_tf_ts_t$, so that $A_T\le B_T/\alpha$. The proof of {prf:ref}`lt-step` gives $F_t-F_{t-1}\ge2kv\eta f_ts_t$, and, since $a_j^2\le a_j$, (ii) with $f_ts_t^2$ for $s_t^2$. In the proof of {prf:ref}`lt-sgd` write $B_T/\alpha$ for the $A_T$ before the logarithm, and $B_T$ for the others, with $m=\sqrt{2k}v\eta/\|w^*\|$ and $g=2\eta\ln T/\alpha+2k\eta^2v^2R^2$. The result is $B_T\le g/m^2+2b/m$. Divide by $\alpha$.
 #
-# For the second part, all slopes are $\alpha$ as long as all neurons are negative on both points, so $N(x)=\alpha vk\,\kappa\cdot x$. Both margins equal $z=\alpha vk\delta\kappa_2$, and a step adds $\beta s(z)$ with $\beta=2\alpha^2v^2k\eta\delta^2$. So the pushes add up to $z_T/\beta$, where $z+e^z\ge1+\beta T$. The first term of the bound is $2\ln T/\beta$ with $\|w^*\|=1/\delta$. Let $\alpha\to0$ and $T=\beta^{-2}$. Then $z_T$ is at least about $\frac12\ln T$, and $A_T$ a quarter of the first term. The neurons stay negative if $z_T<2\alpha vkR_0$. With such an $R_0$, just large enough, the last term is about $2\delta\,A_T$. The other one, in its sharper form, is a vanishing share of $A_T$. So for small $\delta$ a first term with a smaller power of $1/\alpha$ would be too small.
+# For the second part, all slopes are $\alpha$ as long as all neurons are negative on both points, so $N(x)=\alpha vk\,\kappa\cdot x$. Both margins equal $z=\alpha vk\delta\kappa_2$, and a step adds $\beta s(z)$ with $\beta=2\alpha^2v^2k\eta\delta^2$. So the pushes add up to $z_T/\beta$, where $z+e^z\ge1+\beta T$. The first term of the bound is $2\ln T/\beta$ with $\|w^*\|=1/\delta$. Let $\alpha\to0$ and $T=\beta^{-2}$. Then $z_T$ is at least about $\frac12\ln T$, and $A_T$ a quarter of the first term. The neurons stay negative if $z_T<2\alpha vkR_0$. With such an $R_0$, just large enough, the last term is about $2\delta\,A_T$. The other one, in its sharper form, is a vanishing share of $A_T$. So for small $\delta$ a first term with a smaller power of $1/\alpha$ would be too small: the run below breaks the sharper bound with $1/\alpha$ there.
 
 # %%
 for run, price in sgd_runs:
     assert used(run, price, (1, run.setting.alpha, 1)).max() <= 1
 
-delta, leak_, rate_ = 0.1, 0.05, 100.0
-behind = LeakyNet(tensor([-20.0, 0]).expand(2, 3, 2), leak_, v=0.3)
+delta, leak_, rate_, far_ = 0.2, 0.025, 40.0, 45.0
+behind = LeakyNet(tensor([-far_, 0]).expand(2, 3, 2), leak_, v=0.3)
 near_plane = tensor([[1, delta], [1, -delta]]), tensor([1.0, -1])
 upwards = tensor([0, 1 / delta])
-slow = potentials(behind, *near_plane, upwards, 4000, Descent(rate_))
+slow = potentials(behind, *near_plane, upwards, 15_000, Descent(rate_))
 beta_ = 2 * (leak_ * 0.3 * delta) ** 2 * 3 * rate_
 z_last = float(slow.product[-1] / slow.push[-1])  # before the last step
 assert math.isclose(float(slow.total()[-2]), z_last / beta_, rel_tol=1e-9)
-assert z_last < 2 * leak_ * 0.3 * 3 * 20
-share_ = slow.total()[-1] / terms(slow.setting, math.log(4000))[0]
-assert share_ > leak_
-print(f"A_T is {share_ / leak_:.1f} times a first term with only 1/α")
+assert z_last < 2 * leak_ * 0.3 * 3 * far_  # so that all stay negative
+too_weak = used(slow, log_steps(slow), (leak_, leak_, 1))[-1]
+assert too_weak > 1
+print(f"A_T is {too_weak:.2f} times the sharper bound with 1/α for 1/α²")
 
 # %% [markdown]
 # :::{solution-end}
