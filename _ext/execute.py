@@ -225,6 +225,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     root = options.root.resolve()
     names = options.chapters or chapters(root)
+    if lost := [name for name in names if not (root / f"{name}.ipynb").exists()]:
+        known = ", ".join(chapters(root))
+        print(f"{lost[0]}.ipynb does not exist; the chapters are {known}", file=sys.stderr)
+        return 1
     try:
         reports = asyncio.run(refresh_all(root, names, max(1, options.jobs)))
     except KeyboardInterrupt:

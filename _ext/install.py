@@ -102,15 +102,15 @@ def pip_install(venv: Path, *arguments: str, cwd: Path) -> None:
     command = [venv / "bin" / "python", "-m", "pip", "install", "--progress-bar", "off"]
     command += ["--disable-pip-version-check", "--retries", "2", *arguments]
     pipe, merge = subprocess.PIPE, subprocess.STDOUT
-    pip = subprocess.Popen(command, cwd=cwd, text=True, stdout=pipe, stderr=merge)
     said = []
-    for line in pip.stdout:
-        said.append(line.rstrip())
-        if line.startswith("Installing collected"):  # until here pip has changed nothing
-            (venv / "unfinished").touch()
-        if line.strip().startswith(("Downloading", "Installing collected")):
-            print(f"  {line.strip()[:90]}", flush=True)
-    if pip.wait() != 0:
+    with subprocess.Popen(command, cwd=cwd, text=True, stdout=pipe, stderr=merge) as pip:
+        for line in pip.stdout:
+            said.append(line.rstrip())
+            if line.startswith("Installing collected"):  # until here pip has changed nothing
+                (venv / "unfinished").touch()
+            if line.strip().startswith(("Downloading", "Installing collected")):
+                print(f"  {line.strip()[:90]}", flush=True)
+    if pip.returncode != 0:
         if any(sign in line for line in said for sign in UNREACHABLE):
             raise Trouble(OFFLINE)
         raise Trouble("pip could not install the packages:\n" + "\n".join(said[-15:]))

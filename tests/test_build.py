@@ -149,6 +149,19 @@ def test_another_version_of_a_package_changes_the_digest(book, monkeypatch):
     assert digest_of(book, "1") != before
 
 
+def test_another_python_changes_the_digest(book, monkeypatch):
+    before = digest_of(book, "1")
+    monkeypatch.setattr(cache.platform, "python_version", lambda: "3.99.0")
+    assert digest_of(book, "1") != before
+
+
+def test_a_renamed_file_changes_the_digest(book):
+    file = book.write("results/one/a.csv", "1\n")
+    before = digest_of(book, "1")
+    file.rename(file.with_name("b.csv"))
+    assert digest_of(book, "1") != before
+
+
 def test_the_digest_stays_out_of_the_file(book):
     book.chapter("one", "1")
     before = (book.root / "chapters/one.ipynb").read_bytes()
@@ -227,6 +240,20 @@ def test_a_warning_in_a_cell_is_a_failure(book):
     assert status == 1
     assert "chapters/noisy: code cell 2 of 2 wrote to stderr" in said
     assert "old spelling" in said
+
+
+def test_a_chapter_runs_alone_and_an_excused_cell_may_write_to_stderr(book):
+    book.chapter("other", "1 / 0")
+    book.chapter("loud", '1\n\n# %% tags=["remove-stderr"]\nimport sys\nsys.stderr.write("oh")')
+    status, said = book.run("chapters/loud")
+    assert (status, "other" in said) == (0, False), said
+
+
+def test_a_chapter_that_does_not_exist_is_named(book, capsys):
+    book.chapter("one", "1")
+    assert execute.main(["--root", str(book.root), "chapters/none"]) == 1
+    said = "chapters/none.ipynb does not exist; the chapters are chapters/one\n"
+    assert capsys.readouterr().err == said
 
 
 def test_a_cell_that_takes_too_long_is_named(book):

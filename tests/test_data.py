@@ -1,3 +1,4 @@
+from functools import partial
 from types import SimpleNamespace
 from urllib.error import URLError
 
@@ -43,10 +44,29 @@ def test_standardised_by_the_training_pixels_alone():
     torch.testing.assert_close(scaled.test_x, (plain.test_x - mean) / std)
 
 
-def test_the_generator_decides_the_split():
-    a, b, c = digits(seeded(1)), digits(seeded(1)), digits(seeded(2))
+@pytest.fixture(params=["digits", "downloaded"])
+def load(request, monkeypatch):
+    """Each loader, of a few images."""
+    serve(monkeypatch, bunch())
+    return partial(digits, test=1790) if request.param == "digits" else partial(mnist, test=3)
+
+
+def test_the_generator_decides_the_split(load):
+    a, b, c = load(seeded(1)), load(seeded(1)), load(seeded(2))
     assert torch.equal(a.test_x, b.test_x)
     assert not torch.equal(a.test_x, c.test_x)
+
+
+def test_pixels_are_standardised_unless_told(load):
+    images, plain = load(seeded(), dtype=torch.float64), load(seeded(), standardise=False)
+    assert abs(float(images.train_x.mean())) < 1e-12
+    assert abs(float(images.train_x.std()) - 1) < 1e-12
+    assert plain.train_x.min() >= 0
+    assert plain.train_x.max() <= 1
+
+
+def test_all_parts_are_on_the_device(load):
+    assert {part.device.type for part in load(seeded(), device="meta")} == {"meta"}
 
 
 @pytest.mark.parametrize("test", [0, -1, 1797])
@@ -96,6 +116,21 @@ def serve(monkeypatch, answer, source=TINY):
     return asked
 
 
+@pytest.mark.parametrize(("load", "name"), [(mnist, "mnist_784"), (cifar10, "CIFAR_10")])
+def test_each_loader_asks_for_its_own_data(monkeypatch, load, name):
+    asked = []
+    monkeypatch.setattr(data, "fetch_openml", lambda name, **_: asked.append(name) or bunch())
+    with pytest.raises(ValueError, match=f"{name} is another data set or damaged: its shape"):
+        load(seeded())
+    assert asked == [name]
+
+
+def test_ten_thousand_downloaded_images_are_held_out_unless_told(monkeypatch):
+    serve(monkeypatch, bunch())
+    with pytest.raises(ValueError, match="test = 10000 images to hold out of 10: choose 1 to 9"):
+        mnist(seeded())
+
+
 @pytest.mark.parametrize("load", [mnist, cifar10])
 def test_a_download_becomes_images(monkeypatch, tmp_path, load):
     asked = serve(monkeypatch, bunch())
@@ -122,6 +157,14 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch, error):
         mnist(seeded())
 
 
+@pytest.mark.parametrize(("pandas", "parser"), [(True, "pandas"), (None, "liac-arff")])
+def test_the_file_is_read_with_what_is_there(monkeypatch, pandas, parser):
+    asked = serve(monkeypatch, bunch())
+    monkeypatch.setattr(data, "find_spec", lambda name: pandas)
+    mnist(seeded(), test=3)
+    assert asked[0][1]["parser"] == parser
+
+
 def damaged(**change):
     good = bunch()
     return SimpleNamespace(**({"data": good.data, "target": good.target} | change))
@@ -131,6 +174,7 @@ def damaged(**change):
     ("answer", "why"),
     [
         (damaged(data=bunch().data[:, :-1]), "shape"),
+        (damaged(data=bunch().data[:-1]), "shape"),
         (damaged(data=bunch().data / 255), "whole numbers"),
         (damaged(data=bunch().data - 1), "whole numbers"),
         (damaged(data=bunch().data + 1), "whole numbers"),
@@ -146,3 +190,6 @@ def test_a_wrong_or_damaged_file_is_refused(monkeypatch, answer, why):
 def test_the_named_sources_add_up():
     assert sum(data.MNIST.counts) == 70_000
     assert sum(data.CIFAR10.counts) == 60_000
+    train = 5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949
+    test = 980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009
+    assert data.MNIST.counts == tuple(map(sum, zip(train, test, strict=True)))

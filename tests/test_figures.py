@@ -228,11 +228,19 @@ def test_a_label_with_room_stands_level_with_the_end_of_its_line():
 
 def test_lines_without_a_word_or_a_point_get_no_label():
     _, ax = plt.subplots()
-    ax.plot([0, 1], [0, 1], label="")
+    (bare,) = ax.plot([0, 1], [0, 1])
+    bare.set_label("")
     ax.plot([0, 1], [np.nan, np.nan], label="a")
     ax.plot([0, 1], np.ma.masked_array([2.0, 3.0], mask=[False, True]), label="b")
     label_lines(ax)
     assert [(text.get_text(), *text.xy) for text in ax.texts] == [("b", 0, 2)]
+
+
+def test_a_line_that_leaves_the_axes_has_its_label():
+    fig, ax = curves((1.0, 2.0))
+    ax.set_ylim(0, 1.5)
+    label_lines(ax)
+    assert all(box.height > 5 for box in label_boxes(fig, ax))
 
 
 def test_nothing_to_label_is_fine():
@@ -267,7 +275,7 @@ def test_spread_is_the_nearest_choice():
 
 def test_band_draws_the_mean_and_the_range():
     _, ax = plt.subplots()
-    runs = np.array([[0.0, 2.0, 1.0], [2.0, 4.0, 1.0]])
+    runs = np.array([[0.0, 2.0, 1.0], [0.0, 1.0, 1.0], [3.0, 6.0, 1.0]])
     line = band(ax, [0, 1, 2], runs, color=COLORS["blue"], label="a", marker="o")
     np.testing.assert_array_equal(line.get_ydata(), [1, 3, 1])
     assert (line.get_color(), line.get_label(), line.get_marker()) == (COLORS["blue"], "a", "o")
@@ -275,7 +283,7 @@ def test_band_draws_the_mean_and_the_range():
     assert mpl.colors.to_hex(area.get_facecolor()[0]).upper() == COLORS["blue"]
     assert area.get_facecolor()[0][3] < 1  # what is behind shows through
     low, high = area.get_paths()[0].get_extents().intervaly
-    assert (low, high) == (0, 4)
+    assert (low, high) == (0, 6)
 
 
 def test_band_between_quantiles():

@@ -26,7 +26,7 @@ def filed(monkeypatch, request):
     ax.set_ylim(0, 30)
     heights = np.arange(12.0).reshape(3, 4)
     lines = [(first, heights), (second, 2 * heights)]
-    frames.slider("s", fig, lines, WORDS, label="step", alt="two lines")
+    frames.slider("s", fig, lines, WORDS, label="step <1>", alt='"two" lines')
     return bundles["s"]
 
 
@@ -63,7 +63,31 @@ def test_words_are_text_and_end_no_script(filed):
 
 
 def test_where_no_page_is_shown_words_stand_for_it(filed):
-    assert filed["text/plain"] == "two lines (step: 1 < 2)"
+    assert filed["text/plain"] == '"two" lines (step <1>: 1 < 2)'
+
+
+def test_the_slider_has_a_place_for_each_frame_and_starts_in_the_middle(filed):
+    page = filed["text/html"]
+    assert '<input type="range" min="0" max="2" value="1" step="1">' in page
+    assert "<label>step &lt;1&gt;\n" in page
+    assert page.count('<svg role="img" aria-label="&quot;two&quot; lines"') == 1
+
+
+def test_the_layout_that_the_figure_asks_for_is_kept(filed, request):
+    width, margin = 72 * plt.rcParams["figure.figsize"][0], 0.05 / 1.1
+    left = width * (0.125 + 0.775 * margin)  # without a layout, at x = 0
+    ((first, *_), _) = paths(filed["text/html"])
+    kept = abs(numbers(first)[0] - left) < 0.1
+    assert kept == ("None" in request.node.name)
+
+
+@pytest.mark.parametrize(("heights", "words"), [((3, 2), 3), ((3, 3), 2)])
+def test_lines_and_words_of_different_lengths_are_refused(heights, words):
+    fig, ax = plt.subplots()
+    lines = [(ax.plot([0, 1])[0], np.zeros((n, 2))) for n in heights]
+    with pytest.raises(ValueError, match=r"s: lines and words have \[2, 3\] frames; give each"):
+        frames.slider("s", fig, lines, WORDS[:words], label="", alt="")
+    plt.close(fig)
 
 
 def test_the_figure_is_closed(filed):

@@ -19,8 +19,10 @@ def shown(monkeypatch):
 
 def test_a_glued_number_is_filed_out_of_sight(shown):
     glue.glue("answer", 42)
-    ((bundle, metadata),) = shown
+    bundle, metadata = shown[0]
     assert bundle == {"application/papermill.record/text/plain": "42"}
+    glue.glue("word", "4·2")
+    assert shown[1][0] == {"application/papermill.record/text/plain": "'4·2'"}
     assert metadata["scrapbook"] == {
         "name": "answer",
         "mime_prefix": "application/papermill.record/",

@@ -146,6 +146,36 @@ def test_a_failed_update_keeps_the_environment_and_is_tried_again(repo, monkeypa
     assert install.venv_python(repo).exists()
 
 
+@pytest.mark.parametrize("changing", [False, True])
+def test_from_when_pip_changes_something_the_environment_is_marked(tmp_path, capsys, changing):
+    said = ["Downloading a", *(["Installing collected packages: a"] if changing else []), "no disk"]
+    python = install.venv_python(tmp_path)
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in said) + "exit 1\n")
+    python.chmod(0o755)
+    with pytest.raises(install.Trouble, match=r"could not install the packages:\n(.|\n)*no disk$"):
+        install.pip_install(tmp_path / ".venv", "a", cwd=tmp_path)
+    assert (tmp_path / ".venv/unfinished").exists() == changing
+    assert capsys.readouterr().out.splitlines() == [f"  {line}" for line in said[:-1]]
+
+
+def test_the_lock_holds_what_pip_chose_without_local_builds(repo, monkeypatch):
+    calls, listed = fake_pip(monkeypatch), "torch==2.13.0+cpu\nzipp==1.0\n"
+    done = subprocess.CompletedProcess([], 0, stdout=listed)
+    monkeypatch.setattr(install.subprocess, "run", lambda *command, **options: done)
+    assert install.main(["--root", str(repo), "--lock"]) == 0
+    assert calls == ["new", "pip"]
+    locked = (repo / "requirements.lock").read_text().splitlines()
+    assert locked == [install.LOCK_HEADER, "torch==2.13.0", "zipp==1.0"]
+
+
+def test_ctrl_c_gets_a_line(repo, monkeypatch, capsys):
+    fake_pip(monkeypatch, KeyboardInterrupt())
+    assert install.main(["--root", str(repo)]) == 130
+    assert capsys.readouterr().err.startswith("\nstopped")
+    assert not (repo / ".venv").exists()
+
+
 # One line for each thing that can be missing
 
 

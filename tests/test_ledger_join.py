@@ -4,6 +4,8 @@ import pytest
 
 from lib.ledger import LedgerError, ledger
 
+SOURCES = ("paper", "source", "recalled", "derived")
+
 
 def row(id, **more):
     return {"id": id, "source": "derived", **more}
@@ -29,6 +31,16 @@ def test_deleting_a_check_turns_its_row_grey():
     assert ledger([row("a")], [])[0]["status"] == "stated"
 
 
+def test_each_row_keeps_what_it_says_and_gets_its_own_checks():
+    rows = [row("a", source=source, title=source.title()) for source in SOURCES]
+    rows = [r | {"id": f"a-{k}"} for k, r in enumerate(rows)]
+    checks = [record("a-1"), record("a-2", "measured")]
+    joined = ledger(rows, checks)
+    assert [{k: r[k] for k in ("id", "source", "title")} for r in joined] == rows
+    assert [r["status"] for r in joined] == ["stated", "proved", "measured", "stated"]
+    assert [r["checks"] for r in joined] == [[], checks[:1], checks[1:], []]
+
+
 @pytest.mark.parametrize(
     ("rows", "records", "message"),
     [
@@ -37,6 +49,7 @@ def test_deleting_a_check_turns_its_row_grey():
         ([row("a", uses=["z"])], [], "uses z"),
         ([row("a", uses=["b"]), row("b", uses=["a"])], [], "circle"),
         ([{"id": "a", "source": "hearsay"}], [], "hearsay"),
+        ([{"id": "a"}], [], "a: source is None; choose one of"),
         ([row("a", reason="too hard")], [record("a")], "drop one"),
     ],
 )

@@ -53,6 +53,9 @@ x = 1
 
 # %%
 x = 1
+
+# %%
+x = 1
 '''
 
 
@@ -128,6 +131,19 @@ def test_an_edited_script_is_noticed_and_mended(repo, capsys):
     assert "x = 2" in both(repo)[1]
 
 
+def test_a_file_is_replaced_in_one_step_or_not_at_all(repo, monkeypatch):
+    before, path = both(repo), repo / "chapters/one.py"
+    path.write_text(before[0].replace("return x", "return 2 * x"))
+
+    def full(source, target):
+        raise OSError(28, "No space left")
+
+    monkeypatch.setattr(pairs.os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        call(repo)
+    assert both(repo)[1] == before[1]
+
+
 def test_a_missing_notebook_is_noticed_and_made(repo):
     before = both(repo)
     (repo / "chapters/one.ipynb").unlink()
@@ -201,8 +217,21 @@ def test_a_chosen_file_that_does_not_exist_is_named(repo, capsys):
 def test_every_chapter_gets_the_cell_that_fetches_the_library(repo):
     script, _ = both(repo)
     assert script.count(address.BEGIN) == 1
-    assert script.index(address.BEGIN) < script.index("import math")
+    assert script.index("# # Title") < script.index(address.BEGIN) < script.index("import math")
     assert f'["{address.repository(repo)}", "--branch", "main", "book"]' in script
+
+
+def test_a_page_without_code_gets_no_cell():
+    words = "# %% [markdown]\n# Words.\n"
+    assert address.with_bootstrap(words, "cell") == words
+
+
+def test_the_written_cell_names_the_branch_and_an_address_may_end_in_a_slash(repo):
+    config, old = repo / "_config.yml", address.repository(repo)
+    text = config.read_text().replace(f"url: {old}", f"url: {old}/")
+    config.write_text(text.replace("branch: main", "branch: next"))
+    assert f'["{old}", "--branch", "next", "book"]' in address.bootstrap(repo)
+    assert address.site("https://github.com/a/b") == "https://a.github.io/b/"
 
 
 def test_the_written_cell_does_nothing_where_the_library_is():
@@ -215,7 +244,9 @@ def test_a_new_address_reaches_every_file_and_leaves_no_old_one(repo):
         (repo / name).write_text(f"git clone {old}\nhttps://mybinder.org/v2/gh{old[18:]}/main\n")
     config = repo / "_config.yml"
     config.write_text(config.read_text().replace(old, "https://github.com/a.person/a-book"))
+    before = {path: path.read_text() for path in repo.rglob("*") if path.is_file()}
     assert call(repo, "--check") == 1
+    assert before == {path: path.read_text() for path in repo.rglob("*") if path.is_file()}
     assert call(repo) == 0
     assert call(repo, "--check") == 0
     slug = old.removeprefix("https://github.com/")
@@ -227,7 +258,10 @@ def test_a_new_address_reaches_every_file_and_leaves_no_old_one(repo):
     assert citation["url"] == "https://a.person.github.io/a-book/"
 
 
-@pytest.mark.parametrize("wrong", ["", "github.com/a/b", "https://github.com/a", "ftp://x/y"])
+WRONG = ["", "github.com/a/b", "https://github.com/a", "https://github.com/a/b/c", "ftp://x/y"]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_an_address_that_is_none_is_refused(repo, wrong):
     config = repo / "_config.yml"
     config.write_text(re.sub(r"  url: .*", f"  url: {wrong}", config.read_text(), count=1))

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -308,12 +309,38 @@ def test_changes_reach_into_parts_and_keep_types():
     assert isinstance(outer.part.wait, float)
 
 
+@pytest.mark.parametrize("value", [2, (2,), [2], (1, 2.5)])
+def test_a_tuple_keeps_its_types_and_may_be_given_as_its_only_item(value):
+    widths = settings.changed(Wide(), {"widths": value}).widths
+    assert widths == (tuple(value) if value != 2 else (2,))
+    assert {type(width) for width in widths} == {float}
+    assert settings.changed(Wide(widths=()), {"widths": (1, "a")}).widths == (1, "a")
+
+
+@dataclass(frozen=True)
+class Rows(Outer):
+    rows: int = 9
+
+
+@dataclass(frozen=True)
+class Twin(Outer):
+    other: Config = field(default_factory=Config)
+
+
+def test_a_name_alone_is_the_field_itself_or_that_of_the_only_part_that_has_it():
+    assert settings.changed(Rows(), {"rows": 5}) == Rows(rows=5)
+    with pytest.raises(Trouble, match="there is no seeds; choose one of part, place, other"):
+        settings.changed(Twin(), {"seeds": 5})
+    assert settings.changed(Twin(), {"other.seeds": 5}) == Twin(other=Config(seeds=5))
+
+
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
         ("sedes", 1, "there is no sedes; choose one of rows, columns, seeds"),
         ("seeds", "many", "'many' does not fit; now it is 4"),
         ("seeds", 1.5, "does not fit"),
+        ("wait", True, "True does not fit; now it is 0.0"),
         ("dtype", "int8", "no dtype here; choose float32 or float64"),
         ("seeds.x", 1, "seeds has no parts"),
     ],
@@ -575,8 +602,34 @@ def test_what_does_not_fit_at_all_is_said(tmp_path, capsys):
 
 def test_the_cpu_runs_out_of_memory_too():
     assert work.out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you"))
+    assert work.out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried"))
     assert work.out_of_memory(MemoryError())
     assert not work.out_of_memory(RuntimeError("shapes do not match"))
+
+
+@pytest.mark.parametrize(
+    ("batch", "error", "sizes", "words"),
+    [
+        ("at_once", None, [8, 4, 2], ""),
+        ("at_once", MemoryError("at all"), [8, 4, 2, 1], "MemoryError: at all"),
+        ("at_once", RuntimeError("shapes\n  differ"), [8], "RuntimeError: shapes differ"),
+        ("", MemoryError("here"), [8], "MemoryError: here"),
+    ],
+)
+def test_only_for_memory_and_with_a_batch_is_a_cell_tried_again(batch, error, sizes, words):
+    seen = []
+
+    def cell(config):
+        seen.append(config.at_once)
+        if error or config.at_once > 2:
+            raise error or MemoryError
+        return {"threads": np.array(torch.get_num_threads())}
+
+    outcome = work.attempt(7, cell, Config(), (), "cpu:0", torch.get_num_threads() + 1, batch)
+    assert (outcome.index, seen, outcome.error) == (7, sizes, words)
+    if not error:
+        assert outcome.arrays["threads"] == torch.get_num_threads() + 1
+        assert outcome.info["machine"] == provenance.machine("cpu:0", torch.get_num_threads() + 1)
 
 
 def test_the_number_of_threads_is_fixed_and_given_back():
@@ -596,6 +649,26 @@ def test_a_lock_has_one_holder_and_ends_with_it(tmp_path):
         assert locks.held(path)
     assert not locks.held(path)
     assert not locks.held(tmp_path / "never.lock")
+    assert os.listdir(tmp_path) == ["x.lock"]
+
+
+def test_a_lock_for_many_waits_for_the_one_who_has_it(tmp_path):
+    path = tmp_path / "x.lock"
+    with ThreadPoolExecutor() as pool, locks.claim(path):
+        joining = pool.submit(locks.join, path)
+        with pytest.raises(TimeoutError):
+            joining.result(0.1)
+    with joining.result(), locks.join(path):
+        assert locks.claim(path) is None
+
+
+def test_a_disk_without_locks_costs_no_result(tmp_path, monkeypatch):
+    def flock(file, kind):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    assert run("quick", tmp_path) == 0
+    assert plan(folder=tmp_path).current()
 
 
 def test_a_cell_in_the_hands_of_another_is_waited_for(tmp_path, monkeypatch):

@@ -31,6 +31,7 @@ def start(tmp_path):
     """Start runners in `tmp_path` whose cells are logged; none survives the test."""
     started = []
     env = os.environ | {sweeps.LOG: str(tmp_path / "log"), "OMP_NUM_THREADS": "1"}
+    env.pop("PYTHONUNBUFFERED", None)  # who reads the output of a pipe gets it in pieces
 
     def begin(*words, folder=tmp_path, **options):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

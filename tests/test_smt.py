@@ -62,6 +62,13 @@ def test_the_sign_that_a_symbol_carries_is_used(sign, claim):
         decide(claim(x))
 
 
+@pytest.mark.parametrize("sign", ["nonnegative", "nonpositive"])
+def test_a_sign_that_admits_zero_admits_it(sign):
+    carried = sp.Symbol("s", real=True, **{sign: True})
+    with pytest.raises(Refuted, match="at s = 0"):
+        decide(sp.Ne(carried**2 + 1, 1))
+
+
 @pytest.mark.parametrize("claim", [sp.true, True, sp.Eq(x, x), sp.Le(1, 2)])
 def test_a_claim_that_sympy_folds_to_true_is_proved(claim):
     assert decide(claim) == Evidence("proved", decide(x <= x).facts)
@@ -123,6 +130,9 @@ def test_a_counterexample_that_sympy_denies_is_no_refutation(monkeypatch):
     monkeypatch.setitem(translation.RELATIONS, sp.Ge, operator.gt)  # a wrong translation
     with pytest.raises(Undecided, match="SymPy denies"):
         decide(x**2 >= 2 * x - 1)
+    monkeypatch.setitem(translation.RELATIONS, sp.Le, operator.ge)  # and one of an assumption
+    with pytest.raises(Undecided, match="SymPy denies"):
+        decide(x < 3, [x <= 1])
 
 
 def test_a_counterexample_in_the_reals_does_not_refute_a_claim_on_integers():
@@ -149,6 +159,11 @@ def test_a_case_may_rest_on_the_assumptions():
     assert decide(x * y >= 0, [x * y > 0], cases=[[x > 0, x < 0]]).facts["cases"] == 2
 
 
+def test_a_case_forgets_where_its_terms_have_no_value():
+    with pytest.raises(IllPosed, match="split 1 of the cases forgets x = 0"):
+        decide(x**2 >= 0, cases=[[1 / x > 0, 1 / x <= 0]])
+
+
 def test_an_empty_split_forgets_everything():
     with pytest.raises(IllPosed, match="split 1"):
         decide(x >= 1, cases=[[]])
@@ -167,6 +182,7 @@ def test_contradictory_assumptions_prove_nothing(assuming):
         (sp.sqrt(x) >= 0, "x = -1"),
         (x ** sp.Rational(-1, 3) > 0, "x = 0"),
         (sp.Piecewise((x, x > 0), (0, x < 0)) <= x**2 + 1, "x = 0"),
+        (sp.Piecewise((x, 1 / x > 0), (0, True)) <= x**2 + 1, "x = 0"),
     ],
 )
 def test_a_term_without_a_value_is_an_error(claim, where):

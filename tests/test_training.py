@@ -102,7 +102,7 @@ def test_masks_hold_from_the_first_step_on():
     hold((p, mask) for p, (_, mask) in zip(pruned.parameters(), masks, strict=True))
     run(model, SCHEDULE, masks=masks)
     same = [(p, mask) for p, (_, mask) in zip(pruned.parameters(), masks, strict=True)]
-    run(pruned, SCHEDULE, masks=same)
+    run(pruned, SCHEDULE, masks=iter(same))  # masks may come one by one
     for a, b in zip(model.parameters(), pruned.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -141,8 +141,11 @@ def test_a_schedule_names_the_field_that_is_wrong(change):
         Schedule(**{"epochs": 1, "batch": 2, "rate": 0.1} | change)
 
 
-def test_momentum_may_be_absent():
-    assert run(network(), replace(SCHEDULE, momentum=0.0)) == [0, 1, 2]
+def test_momentum_and_the_rate_may_be_absent():
+    assert run(network(), replace(SCHEDULE, momentum=0.0, epochs=1)) == [0]
+    still, other = network(), network()
+    run(still, replace(SCHEDULE, rate=0.0, epochs=1))
+    assert all(map(torch.equal, still.parameters(), other.parameters()))
 
 
 # --- the parts
@@ -207,6 +210,7 @@ def test_all_moves_are_drawn_and_only_those():
     shifts, mirror = moves(2000, seeded(), reach=2).split((2, 1))
     assert shifts.unique().tolist() == [-2, -1, 0, 1, 2]
     assert mirror.unique().tolist() == [0, 1]
+    assert abs(mirror.double().mean() - 0.5) < 0.05
     assert not torch.equal(shifts[0], shifts[1])
 
 

@@ -26,8 +26,6 @@ CPU_CORE, GPU = 1e10, 1e13
 STOPPED = 130  # the exit status after Ctrl-C
 UNREAD = 141  # and of a command whose reader has left, as the shell's own commands have it
 
-Say = Callable[[str], object]
-
 
 def main(known: dict[str, Experiment], arguments: Sequence[str] | None = None) -> int:
     """Run one command on these experiments, by name; returns the exit status.
@@ -43,6 +41,9 @@ def main(known: dict[str, Experiment], arguments: Sequence[str] | None = None) -
     except Trouble as trouble:
         print(trouble, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return STOPPED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it again
         return UNREAD
@@ -64,7 +65,8 @@ def parser(names: list[str]) -> argparse.ArgumentParser:
     run_ = command(run, "compute an experiment, or what is missing of it, and record it")
     run_.add_argument("name", choices=names, metavar="NAME")
     run_.add_argument("--scale", default=OFFICIAL, help="small, or paper (the default)")
-    run_.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu or cuda")
+    auto = {"default": "auto", "help": "auto (a GPU if there is one), cpu or cuda"}
+    run_.add_argument("--device", **auto)
     run_.add_argument("--seeds", type=int, help="short for --set seeds=N")
     run_.add_argument("--dtype", choices=("float32", "float64"), help="short for --set dtype=...")
     set_ = {"action": "append", "default": [], "metavar": "KEY=VALUE", "dest": "changes"}
@@ -84,9 +86,7 @@ def parser(names: list[str]) -> argparse.ArgumentParser:
     bench_ = command(bench, "time a cell against the ceiling of the device, and against one core")
     bench_.add_argument("name", choices=names, metavar="NAME")
     bench_.add_argument("--scale", default="small", help="small (the default), or paper")
-    bench_.add_argument(
-        "--device", default="auto", help="auto (a GPU if there is one), cpu or cuda"
-    )
+    bench_.add_argument("--device", **auto)
     bench_.add_argument("--keep", action="store_true", help="in the record, for `list` to show")
     return top
 
@@ -221,11 +221,13 @@ def bench(options: argparse.Namespace, known: dict[str, Experiment]) -> int:
 
 
 def names(options: argparse.Namespace, known: dict[str, Experiment]) -> Iterable[str]:
-    """The one asked for, or all that are recorded."""
+    """The one asked for, or all that are recorded.  Raises Trouble when none is."""
     if options.name:
         return [options.name]
     plans = {name: Plan(known[name], options.scale, folder=options.folder) for name in known}
-    return [name for name, plan in plans.items() if plan.record.exists()]
+    if found := [name for name, plan in plans.items() if plan.record.exists()]:
+        return found
+    raise Trouble(f"no record of scale {options.scale} in {options.folder}: see python -m lib list")
 
 
 def verified(options: argparse.Namespace, experiment: Experiment) -> bool:

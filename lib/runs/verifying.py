@@ -30,9 +30,12 @@ def verify(
 
     On the machine of the record the same code must give the same bits.  Elsewhere, or after a
     change of the code, numbers may differ by the experiment's tolerance.
-    Raises Trouble when the record's config is not the experiment's, or a cell fails.
+    Raises Trouble when the sample is empty, when the record's config or arrays are not the
+    experiment's, or when a cell fails.
     """
     experiment, config = plan.experiment, plan.config
+    if sample < 1:
+        raise Trouble(f"{sample} cells to compute again: choose at least 1")
     if plain(config) != record.info["config"]:
         raise Trouble(f"{experiment.name}: its config has changed since; {plan.command}")
     chosen = np.random.default_rng(seed).permutation(len(plan.cells))[:sample]
@@ -77,6 +80,8 @@ def differences(
     plan: Plan, record: Record, part: str, arrays: Arrays, names: Sequence[str], place: tuple
 ) -> list[Comparison]:
     """The named arrays against the record's at this place of the grid."""
+    if missing := sorted(set(names) - record.arrays.keys()):
+        raise Trouble(f"{plan.experiment.name}: the record has no {missing[0]}; {plan.command}")
     exact = same_setting(plan, record)
     pairs = [(f"{part}: {name}", arrays[name], record[name][place]) for name in names]
     return [compared(*pair, plan.experiment, exact) for pair in pairs]
@@ -91,7 +96,7 @@ def compared(
     same = new.dtype == old.dtype and np.array_equal(new, old, equal_nan=new.dtype.kind == "f")
     options = {"rtol": experiment.rtol, "atol": experiment.atol, "equal_nan": True}
     close = bool(np.allclose(new, old, **options))
-    moved = new != old
+    moved = (new != old) & ~((new != new) & (old != old))  # nan stays nan
     far = float(np.abs(new[moved].astype(float) - old[moved]).max()) if moved.any() else 0.0
     return Comparison(part, same, far, same or (close and not exact))
 
