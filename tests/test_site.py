@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -515,4 +516,29 @@ def test_search_finds_a_function_and_leads_to_it(desk):
     desk.page.click(f"#search-results a[href*='{LIBRARY}#lib.ntk.critical_sigma_w2']")
     desk.page.wait_for_url(f"**/{LIBRARY}#lib.ntk.critical_sigma_w2")
     assert desk.page.locator("dt:target .sig-name").inner_text() == "critical_sigma_w2"
+    assert desk.faults == []
+
+
+def test_a_slider_moves_its_lines_and_its_words_by_the_keyboard(desk):
+    desk.open("chapters/ntk-trainability.html")
+    frames = desk.page.locator(".frames")
+    knob, words = frames.locator("input[type=range]"), frames.locator("output")
+    lines = frames.locator("g[id*='-line-'] path")
+
+    def seen() -> tuple[list[str], str]:
+        drawn = lines.evaluate_all("all => all.map((path) => path.getAttribute('d'))")
+        return drawn, words.inner_text()
+
+    start, places = seen(), {}
+    for key in ("Home", "ArrowRight", "End"):
+        knob.press(key)
+        places[key] = seen()
+        assert knob.get_attribute("aria-valuetext") == places[key][1]
+    assert len(start[0]) >= 2
+    for one, other in pairwise([start, *places.values()]):
+        assert one[1] != other[1]
+        assert all(a != b for a, b in zip(one[0], other[0], strict=True))
+    for _ in range(int(knob.get_attribute("max")) // 2):  # it began in the middle
+        knob.press("ArrowLeft")
+    assert seen() == start
     assert desk.faults == []
