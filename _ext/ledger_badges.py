@@ -1,6 +1,7 @@
 """Small pieces of the ledger: HTML elements as nodes, the badge at a statement, the tally."""
 
 import html
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -148,20 +149,20 @@ def counts(book: Book, chapter: str) -> Tag:
 
 
 def _counts(book: Book, rows: list[dict], here: str | None = None) -> Tag | str:
-    found = totals(rows)["status"].items()
-    items = [tag("li", _count(book, status, n, here)) for status, n in found if n]
+    """A list with one badge for each kind: how many rows have it, and how many of these in part."""
+    found = Counter((row["status"], row["partial"]) for row in rows)
+    pairs = {kind: (found[kind, False], found[kind, True]) for kind in KINDS}
+    items = [tag("li", _count(book, kind, *n, here)) for kind, n in pairs.items() if any(n)]
     return tag("ul", *items) if items else ""
 
 
-def _count(book: Book, status: str, n: int, here: str | None) -> Tag:
-    choice = "extent=part" if status == "in part" else f"kind={status}"
-    choice += "&extent=whole" if status not in ("in part", "stated") else ""
-    kind, partial = ("part", True) if status == "in part" else (status, False)
-    mark = PART if partial else look(kind)[0]
-    href = None if here is None else book.link(book.home, f"?{here}{choice}")
-    symbol = tag("span", mark, aria_hidden="true")
+def _count(book: Book, kind: str, whole: int, part: int, here: str | None) -> Tag:
+    words = [f"{whole} {kind}"] if whole else []
+    words += [f"{part} in part" if whole else f"{part} {label(kind, True)}"] if part else []
+    symbol = tag("span", look(kind, not whole)[0], aria_hidden="true")
+    href = None if here is None else book.link(book.home, f"?{here}kind={kind}")
     name = "a" if href else "span"
-    return tag(name, symbol, f" {n} {status}", class_=f"status status-{kind}", href=href)
+    return tag(name, symbol, f" {', '.join(words)}", class_=f"status status-{kind}", href=href)
 
 
 def _assurance(counts: dict) -> list:
