@@ -30,13 +30,14 @@ NAME = re.compile(
 def imported(code: str) -> dict[str, str]:
     """Names that the code takes from the library, with their full names; none that it rebinds."""
     tree = list(ast.walk(ast.parse(code)))
+    own = bound(tree)
     found = {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
         for node in tree
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "lib"
         for alias in node.names
     }
-    return {name: full for name, full in found.items() if name not in bound(tree)}
+    return {name: full for name, full in found.items() if name not in own}
 
 
 def bound(tree: list[ast.AST]) -> set[str]:
