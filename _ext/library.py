@@ -10,7 +10,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from docutils import nodes
@@ -126,8 +126,14 @@ def shown_at(root: Path, thing: object) -> str | None:
         line = inspect.getsourcelines(thing)[1] or 1  # 0 is that of a module
     except (OSError, TypeError, ValueError):
         return None
+    return f"{files_at(root)}/{file.as_posix()}#L{line}"
+
+
+@cache
+def files_at(root: Path) -> str:
+    """The address of the repository's files; it is asked for hundreds of times."""
     branch = address.config(root)["repository"]["branch"]
-    return f"{address.repository(root)}/blob/{branch}/{file.as_posix()}#L{line}"
+    return f"{address.repository(root)}/blob/{branch}"
 
 
 def elsewhere(app: Sphinx, env: BuildEnvironment, node, content) -> nodes.Node | None:

@@ -33,7 +33,7 @@ PAGE = """\
 ```
 """
 LINK = re.compile(r'<a href="([^"]*)" title="([^"]*)">(.*?)</a>')
-CHAPTERS = ("path-metrics", "max-pooling", "ntk-trainability", "linear-teachers")
+CHAPTERS = sorted(file.stem for file in (ROOT / "chapters").glob("*.yml"))
 
 
 def links(html: str) -> list[tuple[str, str, str]]:
